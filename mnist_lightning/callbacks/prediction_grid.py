@@ -1,0 +1,90 @@
+"""A grid of predictions while they get better."""
+
+from collections.abc import Sequence
+
+import torch
+from lightning.pytorch import Callback, LightningModule, Trainer
+from torch import Tensor
+from typing_extensions import override
+
+from mnist_lightning.callbacks.publish import data_name, publish
+from mnist_lightning.plots import plot_prediction_grid
+
+
+class PredictionGrid(Callback):
+    """Draws the first images with true and predicted label, wrong ones framed and marked.
+
+    Shows validation images after every epoch and test images after the test: as
+    ``predictions.png`` in the run folder, and in TensorBoard. Needs batches that begin with images
+    and labels, and a model whose ``forward`` maps images to logits.
+
+    Args:
+        class_names: A name for each class; default: those of the data module, else the numbers.
+        size: Images along each side of the grid.
+
+    Example:
+        >>> grid = PredictionGrid(class_names=["cat", "dog"], size=3)
+    """
+
+    def __init__(self, class_names: Sequence[str] | None = None, size: int = 5) -> None:
+        self.class_names = class_names
+        self.size = size
+        self._images: list[Tensor] = []
+        self._labels: list[Tensor] = []
+
+    @override
+    def on_validation_batch_end(
+        self,
+        trainer: Trainer,
+        pl_module: LightningModule,
+        outputs: object,
+        batch: Sequence[Tensor],
+        batch_idx: int,
+        dataloader_idx: int = 0,
+    ) -> None:
+        self._collect(batch)
+
+    @override
+    def on_test_batch_end(
+        self,
+        trainer: Trainer,
+        pl_module: LightningModule,
+        outputs: object,
+        batch: Sequence[Tensor],
+        batch_idx: int,
+        dataloader_idx: int = 0,
+    ) -> None:
+        self._collect(batch)
+
+    @override
+    def on_validation_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        self._draw(trainer, pl_module, "validation images", "predictions/validation")
+
+    @override
+    def on_test_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        self._draw(trainer, pl_module, "test images", "predictions/test")
+
+    def _collect(self, batch: Sequence[Tensor]) -> None:
+        room = self.size**2 - sum(map(len, self._labels))
+        if room > 0:
+            self._images.append(batch[0][:room])
+            self._labels.append(batch[1][:room])
+
+    def _draw(self, trainer: Trainer, pl_module: LightningModule, what: str, tag: str) -> None:
+        folder = trainer.log_dir
+        if self._labels and trainer.is_global_zero and not trainer.sanity_checking and not trainer.fast_dev_run:
+            images, labels = torch.cat(self._images), torch.cat(self._labels)
+            probabilities = pl_module(images).softmax(dim=1)
+            names = self.class_names or getattr(
+                getattr(trainer, "datamodule", None), "class_names", None
+            )
+            figure = plot_prediction_grid(
+                images.cpu(),
+                labels.cpu(),
+                probabilities.float().cpu(),
+                names or [str(index) for index in range(probabilities.shape[1])],
+                ", ".join(filter(None, (data_name(trainer), what))),
+                self.size,
+            )
+            publish(trainer, folder, figure, "predictions", tag)
+        self._images, self._labels = [], []

@@ -1,0 +1,111 @@
+"""Which checkpoint is meant, and reading it without trusting it."""
+
+import logging
+import pickle
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import torch
+from lightning.pytorch import LightningModule
+
+from mnist_lightning.errors import CheckpointError
+
+log = logging.getLogger(__name__)
+
+Checkpoint = dict[str, Any]
+RUNS = "lightning_logs"
+
+
+def find(name: str, root: Path) -> tuple[Path, Checkpoint]:
+    """Finds the checkpoint that ``--ckpt_path`` names and reads it.
+
+    Args:
+        name: ``best`` or ``last``, of the newest run that holds a whole checkpoint, or a path.
+        root: The folder with ``lightning_logs``.
+
+    Returns:
+        Its path and content.
+
+    Raises:
+        CheckpointError: If there is none, or it is not a whole checkpoint of Lightning.
+    """
+    if name not in ("best", "last"):
+        return Path(name), read(Path(name))
+    other = "last" if name == "best" else "best"
+    for run in reversed(runs(root)):
+        for path in (run / "checkpoints" / f"{name}.ckpt", run / "checkpoints" / f"{other}.ckpt"):
+            if path.exists():
+                try:
+                    return path, read(path)
+                except CheckpointError as error:
+                    log.warning("WARNING: %s; looking for another one", error)
+    raise CheckpointError(
+        f"--ckpt_path is {name!r}, but no run below {root / RUNS} holds a checkpoint; run "
+        "'python -m mnist_lightning fit' first, or name a file"
+    )
+
+
+def runs(root: Path) -> list[Path]:
+    """Returns the run folders below ``root``, the oldest first."""
+    numbered = [
+        (int(path.name.removeprefix("version_")), path)
+        for path in (root / RUNS).glob("version_*")
+        if path.name.removeprefix("version_").isdecimal()
+    ]
+    return [path for _, path in sorted(numbered)]
+
+
+def read(path: Path) -> Checkpoint:
+    """Reads a checkpoint of Lightning; nothing in it is run, whoever made it.
+
+    Raises:
+        CheckpointError: If the file cannot be read, is damaged, is no checkpoint, or holds more than
+            tensors and plain values.
+    """
+    try:
+        if not path.exists():
+            raise CheckpointError(f"the checkpoint {path} does not exist; name another --ckpt_path")
+        if not path.is_file() or not zipfile.is_zipfile(path):
+            raise CheckpointError(f"{path} is no checkpoint, or not a whole one; name another --ckpt_path")
+        checkpoint = torch.load(path, map_location="cpu", weights_only=True)
+    except OSError as error:
+        raise CheckpointError(f"the checkpoint {path} cannot be read ({error.strerror})") from error
+    except pickle.UnpicklingError as error:
+        raise CheckpointError(
+            f"the checkpoint {path} is refused: it holds more than tensors and plain values"
+        ) from error
+    except (RuntimeError, EOFError) as error:
+        raise CheckpointError(f"the checkpoint {path} is damaged; name another --ckpt_path") from error
+    if not isinstance(checkpoint, dict) or "state_dict" not in checkpoint:
+        raise CheckpointError(f"{path} is no checkpoint of Lightning: it holds no state_dict")
+    return checkpoint
+
+
+def settings(checkpoint: Checkpoint) -> dict[str, dict[str, Any]]:
+    """Returns the options that belong to the weights, as a config: they are the defaults beside it.
+
+    Only plain values are taken, so nothing that a checkpoint names is imported.
+    """
+    wanted = {
+        "model": ("hyper_parameters", ("learning_rate", "dropout", "num_classes")),
+        "data": ("datamodule_hyper_parameters", ("source", "val_fraction", "split_seed")),
+    }
+    config: dict[str, dict[str, Any]] = {}
+    for group, (key, names) in wanted.items():
+        saved = checkpoint.get(key, {})
+        config[group] = {
+            name: saved[name] for name in names if isinstance(saved.get(name), int | float | str)
+        }
+    return config
+
+
+def check_fit(checkpoint: Checkpoint, model: LightningModule, path: Path | None) -> None:
+    """Checks that ``model`` can take the weights of ``checkpoint``.
+
+    Raises:
+        CheckpointError: If names or shapes differ.
+    """
+    wanted = {name: tensor.shape for name, tensor in model.state_dict().items()}
+    if wanted != {name: tensor.shape for name, tensor in checkpoint["state_dict"].items()}:
+        raise CheckpointError(f"the checkpoint {path} was made by another network than this one")

@@ -1,0 +1,108 @@
+"""Training, validating, testing and predicting with a network that maps images to class logits."""
+
+import math
+
+import torch
+from lightning.pytorch import LightningModule
+from torch import Tensor, nn
+from torch.nn import functional
+from torch.optim import Adam, Optimizer
+from torchmetrics import MeanMetric, MetricCollection
+from torchmetrics.classification import MulticlassAccuracy
+from typing_extensions import override
+
+from mnist_lightning.errors import InvalidArgumentError
+from mnist_lightning.network import DigitCNN
+
+
+class MNISTClassifier(LightningModule):
+    """An image classifier that trains by cross-entropy with Adam and Keras's defaults.
+
+    Logs ``train/loss``, ``train/acc``, ``val/loss``, ``val/acc`` (once an epoch), ``test/loss`` and
+    ``test/acc``: cross-entropy in nats and accuracy in [0, 1], means over images.
+
+    Args:
+        network: Maps images ``(N, C, H, W)`` to logits ``(N, num_classes)``; default: ``DigitCNN``.
+        learning_rate: Step size of Adam.
+        dropout: Probability that a value before the last layer is dropped; for the default network.
+        num_classes: Number of classes.
+
+    Raises:
+        InvalidArgumentError: If an argument is out of range.
+
+    Example:
+        >>> model = MNISTClassifier(learning_rate=0.01)
+        >>> model(torch.zeros(2, 1, 28, 28)).shape
+        torch.Size([2, 10])
+    """
+
+    def __init__(
+        self,
+        network: nn.Module | None = None,
+        learning_rate: float = 1e-3,
+        dropout: float = 0.2,
+        num_classes: int = 10,
+    ) -> None:
+        super().__init__()
+        if not 0 < learning_rate < math.inf:
+            raise InvalidArgumentError(
+                "learning_rate", learning_rate, "it must be a positive number (the default is 0.001)"
+            )
+        if not 0 <= dropout < 1:
+            raise InvalidArgumentError("dropout", dropout, "it must lie in [0, 1) (0 switches it off)")
+        if num_classes < 2:
+            raise InvalidArgumentError("num_classes", num_classes, "it must be at least 2")
+        self.save_hyperparameters(ignore=["network"])
+        self.learning_rate = learning_rate
+        if network is None:
+            network = DigitCNN(dropout, num_classes)
+            self.example_input_array = torch.zeros(1, 1, 28, 28)
+        self.network = network
+        metrics = MetricCollection(
+            {
+                # Looking for NaN would make every step wait for the GPU.
+                "loss": MeanMetric(nan_strategy="disable"),
+                "acc": MulticlassAccuracy(num_classes, average="micro", validate_args=False),
+            }
+        )
+        self.train_metrics = metrics.clone(prefix="train/")
+        self.val_metrics = metrics.clone(prefix="val/")
+        self.test_metrics = metrics.clone(prefix="test/")
+
+    @override
+    def forward(self, images: Tensor) -> Tensor:
+        """Maps images ``(N, C, H, W)`` to logits ``(N, num_classes)``."""
+        logits: Tensor = self.network(images)
+        return logits
+
+    @override
+    def training_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> Tensor:
+        return self._step(batch, batch_idx, self.train_metrics)
+
+    @override
+    def validation_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> None:
+        self._step(batch, batch_idx, self.val_metrics)
+
+    @override
+    def test_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> None:
+        self._step(batch, batch_idx, self.test_metrics)
+
+    @override
+    def predict_step(self, batch: Tensor | tuple[Tensor, Tensor] | list[Tensor]) -> Tensor:
+        """Maps images, or a batch that begins with them, to probabilities ``(N, num_classes)``."""
+        images = batch if isinstance(batch, Tensor) else batch[0]
+        return self(images).softmax(dim=1)
+
+    @override
+    def configure_optimizers(self) -> Optimizer:
+        return Adam(self.parameters(), lr=self.learning_rate, eps=1e-7, fused=True)
+
+    def _step(self, batch: tuple[Tensor, Tensor], batch_idx: int, metrics: MetricCollection) -> Tensor:
+        images, labels = batch
+        logits = self(images)
+        loss = functional.cross_entropy(logits, labels)
+        metrics["loss"].update(loss.detach(), weight=len(labels))
+        metrics["acc"].update(logits.detach(), labels)
+        if batch_idx == 0:  # logged once, a metric is computed and reset by Lightning each epoch
+            self.log_dict(metrics, on_step=False, on_epoch=True)
+        return loss

@@ -1,0 +1,221 @@
+"""MNIST as a LightningDataModule."""
+
+import logging
+import struct
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Literal
+
+import torch
+from lightning.pytorch import LightningDataModule
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
+from typing_extensions import override
+
+from mnist_lightning import download
+from mnist_lightning.errors import DataError, DownloadError, InvalidArgumentError
+
+log = logging.getLogger(__name__)
+
+Batch = tuple[Tensor, Tensor]
+SAMPLE_DIR = Path(__file__).parent / "sample"
+
+
+class MNISTDataModule(LightningDataModule):
+    """The MNIST digits, scaled to 0-1 and split into training, validation and test images.
+
+    Every loader yields ``(images, labels)``: float32 of shape ``(N, 1, 28, 28)`` in [0, 1] and int64
+    of shape ``(N,)``. The official 10,000 test images are only ever tested and predicted.
+
+    Args:
+        data_dir: Folder with the four MNIST files (extracted or ``.gz``, directly or in torchvision's
+            ``MNIST/raw``); those that it lacks are downloaded into it.
+        batch_size: Images in a batch, on each device.
+        val_fraction: Part of the training images that validates, between 0 and 1.
+        split_seed: Seed of that split, apart from the seed of the run.
+        source: ``auto`` takes the files in ``data_dir``, else downloads them, else falls back to the
+            embedded sample of 5,000 digits with a warning; ``mnist`` never takes the sample,
+            ``sample`` always does.
+        mirrors: Base URLs (http, https, file) to ask before the built-in ones, a list or a string with
+            commas; default: the environment variable ``MNIST_MIRRORS``.
+
+    Raises:
+        InvalidArgumentError: If an argument is out of range.
+
+    Example:
+        >>> data = MNISTDataModule(source="sample", batch_size=32)
+        >>> data.prepare_data()
+        >>> data.setup("fit")
+        >>> images, labels = next(iter(data.train_dataloader()))
+        >>> images.shape, labels.shape
+        (torch.Size([32, 1, 28, 28]), torch.Size([32]))
+    """
+
+    class_names: Sequence[str] = tuple("0123456789")
+
+    def __init__(
+        self,
+        data_dir: str = "data",
+        batch_size: int = 128,
+        val_fraction: float = 0.2,
+        split_seed: int = 0,
+        source: Literal["auto", "mnist", "sample"] = "auto",
+        mirrors: list[str] | str | None = None,
+    ) -> None:
+        super().__init__()
+        if batch_size < 1:
+            raise InvalidArgumentError("batch_size", batch_size, "it must be at least 1")
+        if not 0 < val_fraction < 1:
+            raise InvalidArgumentError(
+                "val_fraction",
+                val_fraction,
+                "it must lie between 0 and 1, both excluded (0.2 keeps 48,000 images for training)",
+            )
+        if source not in ("auto", "mnist", "sample"):
+            raise InvalidArgumentError("source", source, "it must be auto, mnist or sample")
+        self._mirrors = download.check_mirrors(mirrors)
+        self.save_hyperparameters()
+        self.data_dir = Path(data_dir)
+        self.batch_size = batch_size
+        self.val_fraction = val_fraction
+        self.split_seed = split_seed
+        self.source = source
+        self.fallback_reason: str | None = None
+        """Why the sample is used, where ``source="auto"`` had to fall back to it."""
+
+    @property
+    def dataset_name(self) -> str:
+        """What the images are, for titles and results; settled once ``setup`` has run."""
+        return "MNIST sample" if self.source == "sample" else "MNIST"
+
+    @override
+    def prepare_data(self) -> None:
+        """Downloads what ``data_dir`` lacks.
+
+        Raises:
+            DataError: If ``data_dir`` cannot be used.
+            DownloadError: If no mirror gave the files and ``source`` is ``mnist``.
+        """
+        if self.source == "sample":
+            return
+        try:
+            download.fetch(self.data_dir, download.MNIST, self._mirrors)
+        except DownloadError as error:
+            if self.source == "mnist":
+                raise DownloadError(
+                    f"MNIST cannot be downloaded ({error}); name a mirror with --data.mirrors, put the "
+                    f"four files into {self.data_dir}, or use --data.source sample"
+                ) from error
+            self.fallback_reason = str(error)
+
+    @override
+    def setup(self, stage: str) -> None:
+        """Reads, verifies and splits the images, once; ``source`` then says which were taken.
+
+        Raises:
+            DataError: If ``source`` is ``mnist`` and ``data_dir`` does not hold the files.
+        """
+        if hasattr(self, "test_set"):
+            return
+        if self.source != "sample":
+            try:
+                files = download.load(self.data_dir, download.MNIST)
+                self.source = "mnist"
+            except DataError as error:
+                if self.source == "mnist":
+                    raise
+                self.fallback_reason = self.fallback_reason or str(error)
+                self.source = "sample"
+                log.warning("%s", self.fallback_notice)
+        if self.source == "sample":
+            files = download.load(SAMPLE_DIR, download.SAMPLE)
+        self.hparams["source"] = self.source  # a checkpoint tells what its weights were trained on
+
+        images, labels = _images(files, "train"), _labels(files, "train")
+        order = torch.randperm(len(images), generator=torch.Generator().manual_seed(self.split_seed))
+        val_size = round(len(images) * self.val_fraction)
+        if not 0 < val_size < len(images):
+            raise InvalidArgumentError(
+                "val_fraction", self.val_fraction, f"it leaves no image of {len(images):,} on one side"
+            )
+        val, train = order[:val_size], order[val_size:]
+        self.train_set = IndexedImages(images[train], labels[train])
+        self.val_set = IndexedImages(images[val], labels[val])
+        self.test_set = IndexedImages(_images(files, "t10k"), _labels(files, "t10k"))
+
+    @property
+    def fallback_notice(self) -> str | None:
+        """A paragraph that says that and why the sample was used, and how to get MNIST; else None."""
+        if self.fallback_reason is None:
+            return None
+        return (
+            "WARNING: this is not MNIST but the embedded sample of 5,000 MNIST digits (4,000 to train and "
+            f"validate, 1,000 to test).\n  Why: {self.fallback_reason}\n  For MNIST: connect to the "
+            f"network, or put the four files into {self.data_dir}, or name a mirror with --data.mirrors "
+            "or MNIST_MIRRORS."
+        )
+
+    @override
+    def train_dataloader(self) -> DataLoader[Batch]:
+        return self._loader(self.train_set, shuffle=True)
+
+    @override
+    def val_dataloader(self) -> DataLoader[Batch]:
+        return self._loader(self.val_set)
+
+    @override
+    def test_dataloader(self) -> DataLoader[Batch]:
+        return self._loader(self.test_set)
+
+    @override
+    def predict_dataloader(self) -> DataLoader[Batch]:
+        return self._loader(self.test_set)
+
+    def _loader(self, dataset: "IndexedImages", shuffle: bool = False) -> DataLoader[Batch]:
+        return DataLoader(dataset, self.batch_size, shuffle=shuffle, collate_fn=_as_it_is)
+
+
+class IndexedImages(Dataset[Batch]):
+    """Images and labels in memory that give a whole batch in one indexing call.
+
+    Loading image by image and stacking them costs more than the training step of a small network.
+
+    Args:
+        images: uint8 of shape ``(N, 1, H, W)``.
+        labels: int64 of shape ``(N,)``.
+    """
+
+    def __init__(self, images: Tensor, labels: Tensor) -> None:
+        self.images = images
+        self.labels = labels
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    @override
+    def __getitem__(self, index: int) -> Batch:
+        return self.images[index].float().div_(255), self.labels[index]
+
+    def __getitems__(self, indices: list[int]) -> Batch:
+        """Returns the batch that the loader asks for: images in [0, 1] and labels."""
+        chosen = torch.tensor(indices)
+        return self.images[chosen].float().div_(255), self.labels[chosen]
+
+
+def _as_it_is(batch: Batch) -> Batch:
+    return batch
+
+
+def _images(files: dict[str, bytes], part: str) -> Tensor:
+    return _parse_idx(files[f"{part}-images-idx3-ubyte"]).unsqueeze(1)
+
+
+def _labels(files: dict[str, bytes], part: str) -> Tensor:
+    return _parse_idx(files[f"{part}-labels-idx1-ubyte"]).long()
+
+
+def _parse_idx(content: bytes) -> Tensor:
+    """Reads unsigned bytes in IDX format: magic number, sizes as big-endian int32, then the data."""
+    header = 4 + 4 * content[3]
+    shape = struct.unpack(f">{content[3]}i", content[4:header])
+    return torch.frombuffer(bytearray(content), dtype=torch.uint8, offset=header).view(shape)

@@ -1,0 +1,272 @@
+"""Gets the files of an MNIST-like data set: from a folder, else from mirrors; verified before use."""
+
+import gzip
+import hashlib
+import http.client
+import io
+import logging
+import os
+import threading
+import urllib.error
+import urllib.parse
+import urllib.request
+import zlib
+from collections.abc import Iterable, Mapping, Sequence
+from concurrent.futures import Future, wait
+from contextlib import suppress
+from pathlib import Path
+from typing import IO, NamedTuple
+
+from typing_extensions import override
+
+from mnist_lightning.errors import DataError, DownloadError, InvalidArgumentError
+from mnist_lightning.files import write_atomically
+
+log = logging.getLogger(__name__)
+
+MIRRORS = (
+    "https://ossci-datasets.s3.amazonaws.com/mnist/",
+    "https://storage.googleapis.com/cvdf-datasets/mnist/",
+)
+PATIENCE_SECONDS = 10.0
+PATIENCE_BYTES = 16 * 1024
+
+
+class IdxFile(NamedTuple):
+    """What an extracted file in MNIST's IDX format must be.
+
+    Attributes:
+        sha256: Of the extracted file, in hexadecimal.
+        size: Of the extracted file, in bytes.
+    """
+
+    sha256: str
+    size: int
+
+
+MNIST = {
+    "train-images-idx3-ubyte": IdxFile(
+        "ba891046e6505d7aadcbbe25680a0738ad16aec93bde7f9b65e87a2fc25776db", 47_040_016
+    ),
+    "train-labels-idx1-ubyte": IdxFile(
+        "65a50cbbf4e906d70832878ad85ccda5333a97f0f4c3dd2ef09a8a9eef7101c5", 60_008
+    ),
+    "t10k-images-idx3-ubyte": IdxFile(
+        "0fa7898d509279e482958e8ce81c8e77db3f2f8254e26661ceb7762c4d494ce7", 7_840_016
+    ),
+    "t10k-labels-idx1-ubyte": IdxFile(
+        "ff7bcfd416de33731a308c3f266cc351222c34898ecbeaf847f06e48f7ec33f2", 10_008
+    ),
+}
+SAMPLE = {
+    "train-images-idx3-ubyte": IdxFile(
+        "510d9b2150a9b15d4ed3acc0800bca66ef3619305bfd95ff7eb7ae104754e132", 3_136_016
+    ),
+    "train-labels-idx1-ubyte": IdxFile(
+        "78fb13b0627819c584eaaad56a25dfeda627f4ca19639ec84560f91dca8fce31", 4_008
+    ),
+    "t10k-images-idx3-ubyte": IdxFile(
+        "2b07dd296bb41115fa6116fe2831b1a6938996dddeaac25048a25d47078cb1b3", 784_016
+    ),
+    "t10k-labels-idx1-ubyte": IdxFile(
+        "67095435aecd683d1ffce25a17ac976172b04004feea12b3bedc299849fbcee2", 1_008
+    ),
+}
+
+
+def check_mirrors(mirrors: str | Sequence[str] | None) -> tuple[str, ...]:
+    """Puts the mirrors to ask in order: those given, else those in ``MNIST_MIRRORS``, then the built-in ones.
+
+    Args:
+        mirrors: Base URLs (http, https or file), a sequence or one string with commas between them.
+
+    Raises:
+        InvalidArgumentError: If one is no such URL.
+    """
+    name = "mirrors" if mirrors is not None else "MNIST_MIRRORS"
+    given = os.environ.get("MNIST_MIRRORS", "") if mirrors is None else mirrors
+    urls = given.split(",") if isinstance(given, str) else given
+    urls = [url.strip() for url in urls if url.strip()]
+    for url in urls:
+        parts = urllib.parse.urlsplit(url)
+        if not (parts.scheme in ("http", "https") and parts.hostname) and not (
+            parts.scheme == "file" and parts.path.startswith("/")
+        ):
+            raise InvalidArgumentError(
+                name, url, "a mirror is a base URL that starts with https://, http:// or file:///"
+            )
+    return (*urls, *MIRRORS)
+
+
+def load(folder: Path, files: Mapping[str, IdxFile]) -> dict[str, bytes]:
+    """Reads the files from ``folder`` and verifies every byte of them.
+
+    Args:
+        folder: Holds each file, extracted or with ``.gz`` behind its name, in ``MNIST/raw``
+            (torchvision's layout) or directly.
+        files: What each file must be, by name.
+
+    Returns:
+        The extracted content of each file, by name.
+
+    Raises:
+        DataError: If a file is missing, damaged or cannot be read.
+    """
+    contents, problems = _read(folder, files)
+    if problems:
+        raise DataError("; ".join(problems))
+    return contents
+
+
+def fetch(folder: Path, files: Mapping[str, IdxFile], mirrors: Iterable[str]) -> None:
+    """Makes ``folder`` hold all files: what is missing or damaged is downloaded to its ``MNIST/raw``.
+
+    A folder that holds them all is only read. Processes that do this at once do not disturb each
+    other: a file appears in one piece and only after it was verified.
+
+    Args:
+        folder: See :func:`load`.
+        files: What each file must be, by name.
+        mirrors: Base URLs, asked in this order.
+
+    Raises:
+        DataError: If the folder cannot be read or written.
+        DownloadError: If no mirror gave a file; names each mirror and what was wrong with it.
+    """
+    contents, problems = _read(folder, files)
+    missing = {name: expected for name, expected in files.items() if name not in contents}
+    if not missing:
+        return
+    raw = folder / "MNIST" / "raw"
+    made = [path for path in (raw, raw.parent, folder) if not path.exists()]
+    try:
+        raw.mkdir(parents=True, exist_ok=True)
+        write_atomically(raw / ".probe", b"")
+        (raw / ".probe").unlink()
+        problems = [problem for problem in problems if "damaged" in problem]
+        for mirror in mirrors:
+            problems += _fetch_from(mirror, missing, raw)
+            if not missing:
+                return
+    except OSError as error:
+        raise DataError(
+            f"data_dir {folder} cannot be written ({error.strerror}); choose another folder"
+        ) from error
+    finally:
+        with suppress(OSError):  # a folder that was not needed goes; one that is in use stays
+            for path in made:
+                path.rmdir()
+    raise DownloadError("; ".join(problems))
+
+
+def _read(folder: Path, files: Mapping[str, IdxFile]) -> tuple[dict[str, bytes], list[str]]:
+    """Returns the verified content of the files that are there, and what is wrong with the others."""
+    contents, problems = {}, []
+    for name, expected in files.items():
+        damaged = []
+        for place in (folder / "MNIST" / "raw", folder):
+            for path in (place / name, place / f"{name}.gz"):
+                if name in contents or not path.is_file():
+                    continue
+                try:
+                    with path.open("rb") as file:
+                        # No right file is larger, so a little more shows that this one is wrong.
+                        content = file.read(expected.size + 1024)
+                except OSError as error:
+                    raise DataError(
+                        f"{path} cannot be read ({error.strerror}); choose another data_dir"
+                    ) from error
+                verified = _verified(content, path.suffix == ".gz", expected)
+                if verified is None:
+                    damaged.append(f"{path} is damaged (its content is not that of MNIST's file)")
+                else:
+                    contents[name] = verified
+        if name not in contents:
+            problems += damaged or [f"{name} is not in {folder}"]
+    return contents, problems
+
+
+def _verified(content: bytes, compressed: bool, expected: IdxFile) -> bytes | None:
+    if compressed:
+        try:
+            with gzip.open(io.BytesIO(content)) as file:
+                content = file.read(expected.size + 1)
+        except (EOFError, OSError, zlib.error):
+            return None
+    return content if hashlib.sha256(content).hexdigest() == expected.sha256 else None
+
+
+def _fetch_from(mirror: str, missing: dict[str, IdxFile], raw: Path) -> list[str]:
+    """Downloads what the mirror gives, taking it off ``missing``, and returns what went wrong."""
+    problems = []
+    for name, expected in list(missing.items()):
+        url = f"{mirror.rstrip('/')}/{name}.gz"
+        log.info("Downloading %s", url)
+        try:
+            content = _verified(_download(url, expected.size + 1024), True, expected)
+            if content is None:
+                raise DownloadError("what came is cut short or is another file")
+        except DownloadError as error:
+            problems.append(f"{url}: {error}")
+            break  # the other files would most likely fail too, each after as long a wait
+        write_atomically(raw / name, content)
+        del missing[name]
+    return problems
+
+
+def _download(url: str, limit: int) -> bytes:
+    """Returns what is at ``url``; gives up on a mirror that gives next to nothing for a while.
+
+    A thread does the work, because no time-out of a socket covers the name look-up, the further
+    addresses of a host, or a server that sends a byte a second.
+    """
+    body = bytearray()
+    outcome: Future[bytes] = Future()
+    abandoned = threading.Event()
+
+    def work() -> None:
+        try:
+            request = urllib.request.Request(url, headers={"User-Agent": "mnist_lightning"})
+            with _OPENER.open(request, timeout=PATIENCE_SECONDS) as response:
+                while (piece := response.read1(1 << 16)) and len(body) < limit:
+                    body.extend(piece)
+                    if abandoned.is_set():
+                        return
+            outcome.set_result(bytes(body))
+        except BaseException as error:  # handed to the caller, who sorts it
+            outcome.set_exception(error)
+
+    threading.Thread(target=work, daemon=True).start()
+    before = -PATIENCE_BYTES
+    while not wait([outcome], PATIENCE_SECONDS).done:
+        if len(body) < before + PATIENCE_BYTES or not body:
+            abandoned.set()
+            raise DownloadError(f"gave no more than {len(body)} bytes in time")
+        before = len(body)
+    try:
+        return outcome.result()
+    except urllib.error.HTTPError as error:
+        raise DownloadError(f"HTTP status {error.code} ({error.reason})") from error
+    except urllib.error.URLError as error:
+        raise DownloadError(str(getattr(error.reason, "strerror", None) or error.reason)) from error
+    except (OSError, http.client.HTTPException) as error:
+        raise DownloadError(str(error) or type(error).__name__) from error
+
+
+class _SecureRedirects(urllib.request.HTTPRedirectHandler):
+    @override
+    def redirect_request(
+        self,
+        req: urllib.request.Request,
+        fp: IO[bytes],
+        code: int,
+        msg: str,
+        headers: http.client.HTTPMessage,
+        newurl: str,
+    ) -> urllib.request.Request | None:
+        if req.type == "https" and not newurl.startswith("https:"):
+            raise urllib.error.URLError(f"redirects to {newurl}, which is not https")
+        return super().redirect_request(req, fp, code, msg, headers, newurl)
+
+
+_OPENER = urllib.request.build_opener(_SecureRedirects)
