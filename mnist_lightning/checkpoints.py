@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from lightning.pytorch import LightningModule
 
 from mnist_lightning.errors import CheckpointError
 
@@ -98,14 +97,3 @@ def settings(checkpoint: Checkpoint) -> dict[str, dict[str, Any]]:
             name: saved[name] for name in names if isinstance(saved.get(name), int | float | str)
         }
     return config
-
-
-def check_fit(checkpoint: Checkpoint, model: LightningModule, path: Path | None) -> None:
-    """Checks that ``model`` can take the weights of ``checkpoint``.
-
-    Raises:
-        CheckpointError: If names or shapes differ.
-    """
-    wanted = {name: tensor.shape for name, tensor in model.state_dict().items()}
-    if wanted != {name: tensor.shape for name, tensor in checkpoint["state_dict"].items()}:
-        raise CheckpointError(f"the checkpoint {path} was made by another network than this one")

@@ -4,11 +4,13 @@ import csv
 import io
 import json
 import logging
+import re
+import shutil
 import sys
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
-from itertools import count
+from itertools import count, pairwise
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -32,7 +34,7 @@ from mnist_lightning import checkpoints
 from mnist_lightning.callbacks import EpochProgress, LearningCurves, PredictionGrid
 from mnist_lightning.classifier import MNISTClassifier
 from mnist_lightning.datamodule import MNISTDataModule
-from mnist_lightning.errors import InvalidArgumentError, UserError
+from mnist_lightning.errors import CheckpointError, InvalidArgumentError, UserError
 from mnist_lightning.files import write_atomically
 from mnist_lightning.logger import EpochTensorBoardLogger
 
@@ -100,9 +102,8 @@ class MNISTCLI(LightningCLI):
                 auto_configure_optimizers=False,
             )
         finally:
-            if self.run_dir is not None:
-                with suppress(OSError):
-                    self.run_dir.rmdir()  # works, and is right, only if the run never began
+            if self.run_dir is not None and not (self.run_dir / "config.yaml").exists():
+                _remove_run(self.run_dir)  # the run never began
 
     @staticmethod
     @override
@@ -114,8 +115,14 @@ class MNISTCLI(LightningCLI):
     @override
     def parse_arguments(self, parser: LightningArgumentParser, args: ArgsType) -> None:
         assert isinstance(args, list)
+        for flag, value in pairwise(args):
+            if flag in ("--config", "-c"):
+                _check_config(Path(value))
         self.config = parser.parse_args(args)
         subcommand = self.config.subcommand
+        seed = self.config[subcommand].seed_everything
+        if not 0 <= seed < 1 << 32:
+            raise InvalidArgumentError("--seed_everything", seed, "it must lie in 0 to 4294967295")
         name = self.config[subcommand].ckpt_path or (None if subcommand == "fit" else "best")
         if name is None:
             return
@@ -133,7 +140,9 @@ class MNISTCLI(LightningCLI):
 
     @override
     def before_instantiate_classes(self) -> None:
-        if self.ckpt_path is not None:
+        if self.resumes:
+            self.save_config_kwargs = {"overwrite": True}  # with what the user changed, if anything
+        elif self.ckpt_path is not None:
             self.config[self.subcommand].ckpt_path = str(self.ckpt_path)
         if self.subcommand == "validate":
             self.save_config_callback = None  # it only prints
@@ -152,12 +161,14 @@ class MNISTCLI(LightningCLI):
 
     @override
     def after_instantiate_classes(self) -> None:
-        if self.checkpoint:
-            checkpoints.check_fit(self.checkpoint, self.model, self.ckpt_path)
+        self._load_weights()
 
     @override
     def instantiate_trainer(self, **kwargs: Any) -> Trainer:
         options = self.config_init[self.subcommand].trainer
+        if options.barebones:  # Lightning's mode for measuring: nothing is drawn, logged or kept
+            self.save_config_callback = None
+            return super().instantiate_trainer(**kwargs)
         fits = self.subcommand == "fit"
         callbacks: list[Callback] = []
         if options.enable_progress_bar is not False:
@@ -176,20 +187,23 @@ class MNISTCLI(LightningCLI):
             kwargs["logger"] = False
             if self.subcommand != "validate" and not options.fast_dev_run:
                 root = Path(options.default_root_dir or "")
-                self.run_dir = _run_of(self.ckpt_path) if self.resumes else _new_run(root)
-                kwargs["default_root_dir"] = str(self.run_dir)
+                if rank_zero_only.rank == 0:
+                    self.run_dir = _run_of(self.ckpt_path) if self.resumes else _new_run(root)
+                    kwargs["default_root_dir"] = str(self.run_dir)
                 if fits and options.logger is not False:
+                    version = self.run_dir.name if self.run_dir else None
                     kwargs["logger"] = EpochTensorBoardLogger(
-                        root, version=self.run_dir.name, default_hp_metric=False
+                        root, version=version, default_hp_metric=False
                     )
         try:
             return super().instantiate_trainer(**kwargs)
         except (ValueError, MisconfigurationException) as error:
-            _exit(2, f"the options of --trainer do not work together: {error}")
+            _exit(2, f"the Trainer refuses its options: {error}")
 
     def fit(self, **kwargs: Any) -> None:
         """Trains, then tests the best checkpoint, or the last one where nothing was validated."""
-        self.trainer.fit(weights_only=True, **kwargs)
+        self._print_start()
+        self.trainer.fit(weights_only=True, **kwargs | {"ckpt_path": self.ckpt_path})
         saved = [
             Path(callback.best_model_path)
             for callback in self.trainer.checkpoint_callbacks
@@ -197,16 +211,17 @@ class MNISTCLI(LightningCLI):
         ]
         self.ckpt_path = saved[0] if saved else None
         self.checkpoint = checkpoints.read(saved[0]) if saved else {}
-        self.test(**kwargs | {"ckpt_path": self.ckpt_path})
+        self._load_weights()
+        self.test(**kwargs)
 
     def validate(self, **kwargs: Any) -> None:
         """Validates a checkpoint and prints the result."""
-        results = self.trainer.validate(weights_only=True, verbose=False, **kwargs)
+        results = self.trainer.validate(verbose=False, **kwargs | {"ckpt_path": None})
         self._print_result("Validation", results)
 
     def test(self, **kwargs: Any) -> None:
         """Tests a checkpoint, prints the result and writes it to ``results.json``."""
-        results = self.trainer.test(weights_only=True, verbose=False, **kwargs)
+        results = self.trainer.test(verbose=False, **kwargs | {"ckpt_path": None})
         if self.run_dir is not None and results and results[0]:
             summary = {
                 **results[0],
@@ -223,7 +238,7 @@ class MNISTCLI(LightningCLI):
 
     def predict(self, **kwargs: Any) -> None:
         """Predicts the test images, prints the first ones and writes all to ``predictions.csv``."""
-        outputs = self.trainer.predict(weights_only=True, return_predictions=True, **kwargs)
+        outputs = self.trainer.predict(**kwargs | {"ckpt_path": None})
         probabilities = torch.cat([output for output in outputs or () if isinstance(output, Tensor)])
         text = io.StringIO()
         table = csv.writer(text, lineterminator="\n")
@@ -240,6 +255,16 @@ class MNISTCLI(LightningCLI):
         self._print_provenance()
         self._print_places()
 
+    def _load_weights(self) -> None:
+        """Takes the weights of the checkpoint, which was read without running anything in it."""
+        if self.checkpoint:
+            try:
+                self.model.load_state_dict(self.checkpoint["state_dict"])
+            except RuntimeError as error:
+                raise CheckpointError(
+                    f"the checkpoint {self.ckpt_path} was made by another network than this one"
+                ) from error
+
     @rank_zero_only
     def _write(self, name: str, text: str) -> None:
         if self.run_dir is not None:
@@ -248,7 +273,7 @@ class MNISTCLI(LightningCLI):
     def _print_result(self, what: str, results: Sequence[dict[str, float]]) -> None:
         metrics = {name.rpartition("/")[2]: value for name, value in dict(*results).items()}
         if not metrics:
-            _print(f"{what}: no batch was asked for, so there is no result")
+            _print(f"{what}: the options leave no batch or no logging, so there is no result")
             return
         _print(f"{what} accuracy {metrics['acc']:.2%}, loss {metrics['loss']:.4f}")
         self._print_provenance()
@@ -265,6 +290,11 @@ class MNISTCLI(LightningCLI):
         if self.datamodule.fallback_notice:
             _print(self.datamodule.fallback_notice)
 
+    def _print_start(self) -> None:
+        place = f"into {self.run_dir}" if self.run_dir else "without a run folder"
+        seed = self.config[self.subcommand].seed_everything
+        _print(f"Training on {self.trainer.strategy.root_device} with seed {seed}, {place}")
+
     def _print_places(self) -> None:
         if self.run_dir is not None:
             _print(f"Run folder: {self.run_dir}")
@@ -278,18 +308,39 @@ class _Parser(LightningArgumentParser):
 
     @override
     def error(self, message: str, ex: Exception | None = None) -> NoReturn:
+        key = re.search(r'Parser key "([^"]+)"', message)
+        value = re.search(r"(?:Got|Given) value: (.*)", message, re.DOTALL)
+        kinds = re.findall(r"Expected an? (.+?)(?:\. Got value.*)?$", message, re.MULTILINE)
+        if key and value and kinds:
+            names = dict.fromkeys(_in_words(kind) for kind in kinds if " but " not in kind)
+            message = f"--{key[1]} is {value[1]!r}; it must be {' or '.join(names)}"
+        elif "not accepted before subcommand" in message:
+            message += "; write the subcommand first, then its options, as in 'fit --config FILE'"
+        else:
+            message += "; add --help to see what is accepted"
         _exit(2, message)
 
 
+def _in_words(kind: str) -> str:
+    """Puts what jsonargparse says of a type into words, as in ``<class 'int'>``: an int."""
+    for pattern, words in (
+        (r"<class 'NoneType'>", "null"),
+        (r"<class '(?:\w+\.)*(\w+)'>", r"\1"),
+        (r"typing\.Literal\[(.*)\]", r"one of \1"),
+        (r"dot import path.*", "the path of a class, such as torch.nn.ReLU"),
+    ):
+        if match := re.fullmatch(pattern, kind):
+            return match.expand(words)
+    return kind
+
+
 class _SaveConfig(SaveConfigCallback):
-    """Saves the config of a run, with the data source that was really used, and only once."""
+    """Saves the config of a run with the data source that was really used."""
 
     @override
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         if isinstance(trainer.datamodule, MNISTDataModule):
             self.config.data.source = trainer.datamodule.source
-        folder = trainer.log_dir
-        self.already_saved |= folder is not None and Path(folder, self.config_filename).exists()
         super().setup(trainer, pl_module, stage)
 
 
@@ -321,6 +372,23 @@ def _new_run(root: Path) -> Path | None:
     raise AssertionError("count() does not end")
 
 
+def _remove_run(run: Path) -> None:
+    shutil.rmtree(run)
+    with suppress(OSError):  # other runs are in there
+        run.parent.rmdir()
+
+
+def _check_config(path: Path) -> None:
+    try:
+        content = yaml.safe_load(path.read_text())
+    except OSError as error:
+        raise UserError(f"the config file {path} cannot be read ({error.strerror})") from error
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise UserError(f"the config file {path} is no YAML: {error}") from error
+    if not isinstance(content, dict):
+        raise UserError(f"the config file {path} holds no options; it needs lines such as 'data:'")
+
+
 @rank_zero_only
 def _print(line: str) -> None:
     print(line, flush=True)
@@ -336,20 +404,24 @@ def _exit(code: int, message: str) -> NoReturn:
 def _console() -> Iterator[None]:
     """Shows our own messages on stderr, and leaves out what a user of this program cannot act on."""
     ours = logging.getLogger("mnist_lightning")
-    lightnings = logging.getLogger("lightning.pytorch")
-    before = ours.level, lightnings.level
     handler = logging.StreamHandler()
+    levels = {ours: logging.INFO}
+    for name in ("lightning.pytorch", "lightning.fabric"):
+        levels[logging.getLogger(name)] = logging.WARNING
+    before = {logger: logger.level for logger in levels}
     ours.addHandler(handler)
-    ours.setLevel(logging.INFO)
-    lightnings.setLevel(logging.WARNING)
     try:
         with warnings.catch_warnings():
             # Batches are indexed in memory: workers would only copy them once more.
             warnings.filterwarnings("ignore", ".*does not have many workers")
+            # A resumed run goes on in its own folder.
+            warnings.filterwarnings("ignore", "Checkpoint directory .* exists and is not empty")
             # Lightning 2.6.6 uses what torch 2.15 calls deprecated.
             warnings.filterwarnings("ignore", ".*treespec, LeafSpec.*", FutureWarning)
+            for logger, level in levels.items():
+                logger.setLevel(level)
             yield
     finally:
         ours.removeHandler(handler)
-        ours.setLevel(before[0])
-        lightnings.setLevel(before[1])
+        for logger, level in before.items():
+            logger.setLevel(level)

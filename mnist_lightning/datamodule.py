@@ -172,7 +172,9 @@ class MNISTDataModule(LightningDataModule):
         return self._loader(self.test_set)
 
     def _loader(self, dataset: "IndexedImages", shuffle: bool = False) -> DataLoader[Batch]:
-        return DataLoader(dataset, self.batch_size, shuffle=shuffle, collate_fn=_as_it_is)
+        return DataLoader(
+            dataset, batch_size=self.batch_size, shuffle=shuffle, collate_fn=_as_it_is
+        )
 
 
 class IndexedImages(Dataset[Batch]):

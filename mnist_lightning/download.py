@@ -237,11 +237,11 @@ def _download(url: str, limit: int) -> bytes:
             outcome.set_exception(error)
 
     threading.Thread(target=work, daemon=True).start()
-    before = -PATIENCE_BYTES
+    before = 0
     while not wait([outcome], PATIENCE_SECONDS).done:
-        if len(body) < before + PATIENCE_BYTES or not body:
+        if len(body) - before < PATIENCE_BYTES:
             abandoned.set()
-            raise DownloadError(f"gave no more than {len(body)} bytes in time")
+            raise DownloadError(f"gave {len(body) - before} bytes in {PATIENCE_SECONDS:.0f} seconds")
         before = len(body)
     try:
         return outcome.result()
