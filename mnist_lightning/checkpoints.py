@@ -59,14 +59,14 @@ def read(path: Path) -> Checkpoint:
     """Reads a checkpoint of Lightning; nothing in it is run, whoever made it.
 
     Raises:
-        CheckpointError: If the file cannot be read, is damaged, is no checkpoint, or holds more than
-            tensors and plain values.
+        CheckpointError: If the file cannot be read, is damaged, is no checkpoint, or holds more
+            than tensors and plain values.
     """
+    if not path.exists():
+        raise CheckpointError(f"the checkpoint {path} does not exist; name another --ckpt_path")
     try:
-        if not path.exists():
-            raise CheckpointError(f"the checkpoint {path} does not exist; name another --ckpt_path")
         if not path.is_file() or not zipfile.is_zipfile(path):
-            raise CheckpointError(f"{path} is no checkpoint, or not a whole one; name another --ckpt_path")
+            raise CheckpointError(f"{path} is no checkpoint, or not a whole one")
         checkpoint = torch.load(path, map_location="cpu", weights_only=True)
     except OSError as error:
         raise CheckpointError(f"the checkpoint {path} cannot be read ({error.strerror})") from error
@@ -75,7 +75,7 @@ def read(path: Path) -> Checkpoint:
             f"the checkpoint {path} is refused: it holds more than tensors and plain values"
         ) from error
     except (RuntimeError, EOFError) as error:
-        raise CheckpointError(f"the checkpoint {path} is damaged; name another --ckpt_path") from error
+        raise CheckpointError(f"the checkpoint {path} is damaged") from error
     if not isinstance(checkpoint, dict) or "state_dict" not in checkpoint:
         raise CheckpointError(f"{path} is no checkpoint of Lightning: it holds no state_dict")
     return checkpoint

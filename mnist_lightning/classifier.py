@@ -46,10 +46,14 @@ class MNISTClassifier(LightningModule):
         super().__init__()
         if not 0 < learning_rate < math.inf:
             raise InvalidArgumentError(
-                "learning_rate", learning_rate, "it must be a positive number (the default is 0.001)"
+                "learning_rate",
+                learning_rate,
+                "it must be a positive number (the default is 0.001)",
             )
         if not 0 <= dropout < 1:
-            raise InvalidArgumentError("dropout", dropout, "it must lie in [0, 1) (0 switches it off)")
+            raise InvalidArgumentError(
+                "dropout", dropout, "it must lie in [0, 1) (0 switches it off)"
+            )
         if num_classes < 2:
             raise InvalidArgumentError("num_classes", num_classes, "it must be at least 2")
         self.save_hyperparameters(ignore=["network"])
@@ -91,13 +95,16 @@ class MNISTClassifier(LightningModule):
     def predict_step(self, batch: Tensor | tuple[Tensor, Tensor] | list[Tensor]) -> Tensor:
         """Maps images, or a batch that begins with them, to probabilities ``(N, num_classes)``."""
         images = batch if isinstance(batch, Tensor) else batch[0]
-        return self(images).softmax(dim=1)
+        probabilities: Tensor = self(images).softmax(dim=1)
+        return probabilities
 
     @override
     def configure_optimizers(self) -> Optimizer:
         return Adam(self.parameters(), lr=self.learning_rate, eps=1e-7, fused=True)
 
-    def _step(self, batch: tuple[Tensor, Tensor], batch_idx: int, metrics: MetricCollection) -> Tensor:
+    def _step(
+        self, batch: tuple[Tensor, Tensor], batch_idx: int, metrics: MetricCollection
+    ) -> Tensor:
         images, labels = batch
         logits = self(images)
         loss = functional.cross_entropy(logits, labels)

@@ -8,7 +8,7 @@ import re
 import shutil
 import sys
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from itertools import count, pairwise
 from pathlib import Path
@@ -16,6 +16,7 @@ from typing import Any, NoReturn
 
 import torch
 import yaml
+from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.callbacks import ModelCheckpoint
 from lightning.pytorch.cli import (
@@ -26,7 +27,7 @@ from lightning.pytorch.cli import (
 )
 from lightning.pytorch.loggers import TensorBoardLogger
 from lightning.pytorch.utilities import rank_zero_only
-from lightning.pytorch.utilities.exceptions import MisconfigurationException, SIGTERMException
+from lightning.pytorch.utilities.exceptions import SIGTERMException
 from torch import Tensor
 from typing_extensions import override
 
@@ -108,7 +109,7 @@ class MNISTCLI(LightningCLI):
     @staticmethod
     @override
     def subcommands() -> dict[str, set[str]]:
-        # What these options would switch is decided here: nothing is unpickled, results are printed.
+        # Decided here, so no options: nothing is ever unpickled, and results are always printed.
         decided = {"weights_only", "verbose", "return_predictions"}
         return {name: skip | decided for name, skip in LightningCLI.subcommands().items()}
 
@@ -129,12 +130,15 @@ class MNISTCLI(LightningCLI):
         root = Path(self.config[subcommand].trainer.default_root_dir or "")
         self.ckpt_path, self.checkpoint = checkpoints.find(name, root)
         self.resumes = subcommand == "fit" and name == "last"
-        config = self.ckpt_path.parent.parent / "config.yaml"
-        if not (self.resumes and config.is_file()):
-            config = yaml.safe_dump(checkpoints.settings(self.checkpoint))
+        run_config = self.ckpt_path.parent.parent / "config.yaml"
+        config = (
+            str(run_config)
+            if self.resumes and run_config.is_file()
+            else yaml.safe_dump(checkpoints.settings(self.checkpoint))
+        )
         # What belongs to the checkpoint comes first, so that the user's own options override it.
         place = args.index(subcommand) + 1
-        self.config = parser.parse_args([*args[:place], "--config", str(config), *args[place:]])
+        self.config = parser.parse_args([*args[:place], "--config", config, *args[place:]])
         # Kept from LightningCLI, which would override those options and import classes named in it.
         self.config[subcommand].ckpt_path = None
 
@@ -187,9 +191,11 @@ class MNISTCLI(LightningCLI):
             kwargs["logger"] = False
             if self.subcommand != "validate" and not options.fast_dev_run:
                 root = Path(options.default_root_dir or "")
-                if rank_zero_only.rank == 0:
-                    self.run_dir = _run_of(self.ckpt_path) if self.resumes else _new_run(root)
-                    kwargs["default_root_dir"] = str(self.run_dir)
+                if self.resumes and self.ckpt_path:
+                    self.run_dir = self.ckpt_path.parent.parent
+                else:
+                    self.run_dir = _new_run(root)
+                kwargs["default_root_dir"] = self.run_dir and str(self.run_dir)
                 if fits and options.logger is not False:
                     version = self.run_dir.name if self.run_dir else None
                     kwargs["logger"] = EpochTensorBoardLogger(
@@ -239,7 +245,8 @@ class MNISTCLI(LightningCLI):
     def predict(self, **kwargs: Any) -> None:
         """Predicts the test images, prints the first ones and writes all to ``predictions.csv``."""
         outputs = self.trainer.predict(**kwargs | {"ckpt_path": None})
-        probabilities = torch.cat([output for output in outputs or () if isinstance(output, Tensor)])
+        batches = [output for output in outputs or () if isinstance(output, Tensor)]
+        probabilities = torch.cat(batches)
         text = io.StringIO()
         table = csv.writer(text, lineterminator="\n")
         classes = range(probabilities.shape[1])
@@ -270,8 +277,9 @@ class MNISTCLI(LightningCLI):
         if self.run_dir is not None:
             write_atomically(self.run_dir / name, text.encode())
 
-    def _print_result(self, what: str, results: Sequence[dict[str, float]]) -> None:
-        metrics = {name.rpartition("/")[2]: value for name, value in dict(*results).items()}
+    def _print_result(self, what: str, results: Sequence[Mapping[str, float]]) -> None:
+        named = results[0] if results else {}
+        metrics = {name.rpartition("/")[2]: value for name, value in named.items()}
         if not metrics:
             _print(f"{what}: the options leave no batch or no logging, so there is no result")
             return
@@ -285,8 +293,12 @@ class MNISTCLI(LightningCLI):
         _print(f"Weights:    {weights}")
         _print(f"Data:       {self.datamodule.dataset_name}")
         trained = self.checkpoint.get("datamodule_hyper_parameters", {}).get("source")
-        if trained not in (None, self.datamodule.source):
-            _print(f"NOTE: the weights were trained with --data.source {trained}, not on these data")
+        if (trained, self.datamodule.source) == ("mnist", "sample"):
+            _print(
+                "NOTE: trained on all of MNIST, the weights have seen the sample's digits before"
+            )
+        elif (trained, self.datamodule.source) == ("sample", "mnist"):
+            _print("NOTE: the weights were trained on the sample only, not on MNIST")
         if self.datamodule.fallback_notice:
             _print(self.datamodule.fallback_notice)
 
@@ -339,8 +351,9 @@ class _SaveConfig(SaveConfigCallback):
 
     @override
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
-        if isinstance(trainer.datamodule, MNISTDataModule):
-            self.config.data.source = trainer.datamodule.source
+        datamodule = getattr(trainer, "datamodule", None)
+        if isinstance(datamodule, MNISTDataModule):
+            self.config.data.source = datamodule.source
         super().setup(trainer, pl_module, stage)
 
 
@@ -349,15 +362,9 @@ def _keep(name: str, **kwargs: Any) -> ModelCheckpoint:
     return ModelCheckpoint(filename=name, enable_version_counter=False, **kwargs)
 
 
-def _run_of(checkpoint: Path | None) -> Path:
-    assert checkpoint is not None
-    return checkpoint.parent.parent
-
-
-def _new_run(root: Path) -> Path | None:
-    """Makes the next run folder; two processes never get the same."""
-    if rank_zero_only.rank != 0:
-        return None
+@rank_zero_only
+def _new_run(root: Path) -> Path:
+    """Makes the next run folder; two runs never get the same, and further processes get None."""
     existing = checkpoints.runs(root)
     first = int(existing[-1].name.removeprefix("version_")) + 1 if existing else 0
     for number in count(first):
@@ -402,7 +409,7 @@ def _exit(code: int, message: str) -> NoReturn:
 
 @contextmanager
 def _console() -> Iterator[None]:
-    """Shows our own messages on stderr, and leaves out what a user of this program cannot act on."""
+    """Shows our own messages on stderr and leaves out what a user can do nothing about."""
     ours = logging.getLogger("mnist_lightning")
     handler = logging.StreamHandler()
     levels = {ours: logging.INFO}

@@ -4,7 +4,7 @@ import logging
 import struct
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from lightning.pytorch import LightningDataModule
@@ -24,20 +24,20 @@ SAMPLE_DIR = Path(__file__).parent / "sample"
 class MNISTDataModule(LightningDataModule):
     """The MNIST digits, scaled to 0-1 and split into training, validation and test images.
 
-    Every loader yields ``(images, labels)``: float32 of shape ``(N, 1, 28, 28)`` in [0, 1] and int64
-    of shape ``(N,)``. The official 10,000 test images are only ever tested and predicted.
+    Every loader yields ``(images, labels)``: float32 of shape ``(N, 1, 28, 28)`` in [0, 1] and
+    int64 of shape ``(N,)``. The official 10,000 test images are only ever tested and predicted.
 
     Args:
-        data_dir: Folder with the four MNIST files (extracted or ``.gz``, directly or in torchvision's
-            ``MNIST/raw``); those that it lacks are downloaded into it.
+        data_dir: Folder with the four MNIST files (extracted or ``.gz``, directly or in
+            torchvision's ``MNIST/raw``); those that it lacks are downloaded into it.
         batch_size: Images in a batch, on each device.
         val_fraction: Part of the training images that validates, between 0 and 1.
         split_seed: Seed of that split, apart from the seed of the run.
-        source: ``auto`` takes the files in ``data_dir``, else downloads them, else falls back to the
-            embedded sample of 5,000 digits with a warning; ``mnist`` never takes the sample,
+        source: ``auto`` takes the files in ``data_dir``, else downloads them, else falls back to
+            the embedded sample of 5,000 digits with a warning; ``mnist`` never takes the sample,
             ``sample`` always does.
-        mirrors: Base URLs (http, https, file) to ask before the built-in ones, a list or a string with
-            commas; default: the environment variable ``MNIST_MIRRORS``.
+        mirrors: Base URLs (http, https, file) to ask before the built-in ones, a list or a string
+            with commas; default: the environment variable ``MNIST_MIRRORS``.
 
     Raises:
         InvalidArgumentError: If an argument is out of range.
@@ -103,8 +103,8 @@ class MNISTDataModule(LightningDataModule):
         except DownloadError as error:
             if self.source == "mnist":
                 raise DownloadError(
-                    f"MNIST cannot be downloaded ({error}); name a mirror with --data.mirrors, put the "
-                    f"four files into {self.data_dir}, or use --data.source sample"
+                    f"MNIST cannot be downloaded ({error}); name a mirror with --data.mirrors, put "
+                    f"the four files into {self.data_dir}, or use --data.source sample"
                 ) from error
             self.fallback_reason = str(error)
 
@@ -132,11 +132,14 @@ class MNISTDataModule(LightningDataModule):
         self.hparams["source"] = self.source  # a checkpoint tells what its weights were trained on
 
         images, labels = _images(files, "train"), _labels(files, "train")
-        order = torch.randperm(len(images), generator=torch.Generator().manual_seed(self.split_seed))
+        generator = torch.Generator().manual_seed(self.split_seed)
+        order = torch.randperm(len(images), generator=generator)
         val_size = round(len(images) * self.val_fraction)
         if not 0 < val_size < len(images):
             raise InvalidArgumentError(
-                "val_fraction", self.val_fraction, f"it leaves no image of {len(images):,} on one side"
+                "val_fraction",
+                self.val_fraction,
+                f"of {len(images):,} images it must leave some to train and some to validate",
             )
         val, train = order[:val_size], order[val_size:]
         self.train_set = IndexedImages(images[train], labels[train])
@@ -145,14 +148,14 @@ class MNISTDataModule(LightningDataModule):
 
     @property
     def fallback_notice(self) -> str | None:
-        """A paragraph that says that and why the sample was used, and how to get MNIST; else None."""
+        """Says that and why the sample was used, and how to get MNIST; None if it was not."""
         if self.fallback_reason is None:
             return None
         return (
-            "WARNING: this is not MNIST but the embedded sample of 5,000 MNIST digits (4,000 to train and "
-            f"validate, 1,000 to test).\n  Why: {self.fallback_reason}\n  For MNIST: connect to the "
-            f"network, or put the four files into {self.data_dir}, or name a mirror with --data.mirrors "
-            "or MNIST_MIRRORS."
+            "WARNING: this is not MNIST but the embedded sample of 5,000 MNIST digits (4,000 to "
+            f"train and validate, 1,000 to test).\n  Why: {self.fallback_reason}\n  For MNIST: "
+            f"connect to the network, or put the four files into {self.data_dir}, or name a mirror "
+            "with --data.mirrors or MNIST_MIRRORS."
         )
 
     @override
@@ -204,7 +207,7 @@ class IndexedImages(Dataset[Batch]):
         return self.images[chosen].float().div_(255), self.labels[chosen]
 
 
-def _as_it_is(batch: Batch) -> Batch:
+def _as_it_is(batch: Any) -> Any:
     return batch
 
 
@@ -217,7 +220,7 @@ def _labels(files: dict[str, bytes], part: str) -> Tensor:
 
 
 def _parse_idx(content: bytes) -> Tensor:
-    """Reads unsigned bytes in IDX format: magic number, sizes as big-endian int32, then the data."""
+    """Reads unsigned bytes in IDX format: magic number, sizes as big-endian int32, the data."""
     header = 4 + 4 * content[3]
     shape = struct.unpack(f">{content[3]}i", content[4:header])
     return torch.frombuffer(bytearray(content), dtype=torch.uint8, offset=header).view(shape)

@@ -1,4 +1,4 @@
-"""Gets the files of an MNIST-like data set: from a folder, else from mirrors; verified before use."""
+"""Gets the files of a data set in MNIST's format from a folder, else from mirrors, verified."""
 
 import gzip
 import hashlib
@@ -75,7 +75,7 @@ SAMPLE = {
 
 
 def check_mirrors(mirrors: str | Sequence[str] | None) -> tuple[str, ...]:
-    """Puts the mirrors to ask in order: those given, else those in ``MNIST_MIRRORS``, then the built-in ones.
+    """Returns the mirrors to ask: those given, else those of ``MNIST_MIRRORS``, then the built-in.
 
     Args:
         mirrors: Base URLs (http, https or file), a sequence or one string with commas between them.
@@ -119,7 +119,7 @@ def load(folder: Path, files: Mapping[str, IdxFile]) -> dict[str, bytes]:
 
 
 def fetch(folder: Path, files: Mapping[str, IdxFile], mirrors: Iterable[str]) -> None:
-    """Makes ``folder`` hold all files: what is missing or damaged is downloaded to its ``MNIST/raw``.
+    """Makes ``folder`` hold all files: what it lacks is downloaded into its ``MNIST/raw``.
 
     A folder that holds them all is only read. Processes that do this at once do not disturb each
     other: a file appears in one piece and only after it was verified.
@@ -142,7 +142,7 @@ def fetch(folder: Path, files: Mapping[str, IdxFile], mirrors: Iterable[str]) ->
     try:
         raw.mkdir(parents=True, exist_ok=True)
         write_atomically(raw / ".probe", b"")
-        (raw / ".probe").unlink()
+        (raw / ".probe").unlink(missing_ok=True)  # another process may have been faster
         problems = [problem for problem in problems if "damaged" in problem]
         for mirror in mirrors:
             problems += _fetch_from(mirror, missing, raw)
@@ -160,7 +160,7 @@ def fetch(folder: Path, files: Mapping[str, IdxFile], mirrors: Iterable[str]) ->
 
 
 def _read(folder: Path, files: Mapping[str, IdxFile]) -> tuple[dict[str, bytes], list[str]]:
-    """Returns the verified content of the files that are there, and what is wrong with the others."""
+    """Returns the verified content of the files that are there, and what ails the others."""
     contents, problems = {}, []
     for name, expected in files.items():
         damaged = []
@@ -209,6 +209,7 @@ def _fetch_from(mirror: str, missing: dict[str, IdxFile], raw: Path) -> list[str
         except DownloadError as error:
             problems.append(f"{url}: {error}")
             break  # the other files would most likely fail too, each after as long a wait
+        raw.mkdir(parents=True, exist_ok=True)  # another process that failed may have removed it
         write_atomically(raw / name, content)
         del missing[name]
     return problems
@@ -241,7 +242,7 @@ def _download(url: str, limit: int) -> bytes:
     while not wait([outcome], PATIENCE_SECONDS).done:
         if len(body) - before < PATIENCE_BYTES:
             abandoned.set()
-            raise DownloadError(f"gave {len(body) - before} bytes in {PATIENCE_SECONDS:.0f} seconds")
+            raise DownloadError(f"{len(body) - before} bytes came in {PATIENCE_SECONDS:g} seconds")
         before = len(body)
     try:
         return outcome.result()

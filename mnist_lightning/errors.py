@@ -1,4 +1,4 @@
-"""Errors that a user can mend: the command line prints each as one sentence, without a traceback."""
+"""Errors that a user can mend: the command line prints each as one sentence."""
 
 from typing_extensions import override
 

@@ -18,7 +18,7 @@ class EpochTensorBoardLogger(TensorBoardLogger):
     @override
     @rank_zero_only
     def log_metrics(self, metrics: Mapping[str, float], step: int | None = None) -> None:
-        """Writes one point for each metric, at the epoch that Lightning passes along, else at ``step``."""
+        """Writes a point for each metric at the epoch that Lightning gives, else at ``step``."""
         metrics = dict(metrics)
         epoch = metrics.pop("epoch", None)
         if epoch is not None:

@@ -40,10 +40,11 @@ class DigitCNN(nn.Module):
             nn.Dropout(dropout),
             nn.Linear(128, num_classes),
         )
-        for module in self.modules():
-            if isinstance(module, nn.Conv2d | nn.Linear):
-                nn.init.xavier_uniform_(module.weight)
-                nn.init.zeros_(module.bias)
+        for name, parameter in self.named_parameters():
+            if name.endswith("weight"):
+                nn.init.xavier_uniform_(parameter)
+            else:
+                nn.init.zeros_(parameter)
         self.to(memory_format=torch.channels_last)  # the faster layout for convolutions
 
     @override

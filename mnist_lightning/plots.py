@@ -23,7 +23,7 @@ def plot_learning_curves(
     accuracy: Pair = ("train/acc", "val/acc"),
     title: str = "Learning curves",
 ) -> Figure:
-    """Draws training against validation loss, and training against validation accuracy, over epochs.
+    """Draws training against validation loss and training against validation accuracy.
 
     Args:
         history: A list for each metric, an entry an epoch from the first on, NaN where it was not
@@ -62,14 +62,18 @@ def _plot_pair(
         measured = ~np.isnan(values)
         if measured.any():
             label = f"{label} {form.format(values[measured][-1])}"
-        axes.plot(epochs[measured], values[measured], style, color=colour, label=label, markersize=4)
+        axes.plot(
+            epochs[measured], values[measured], style, color=colour, label=label, markersize=4
+        )
     if best is not None:
-        axes.axvline(best, color="0.45", linestyle=":", label=f"lowest validation loss: epoch {best}")
+        axes.axvline(
+            best, color="0.45", linestyle=":", label=f"lowest validation loss: epoch {best}"
+        )
     axes.set_xlabel("epoch")
     axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
     axes.grid(color="0.9")
     axes.spines[["top", "right"]].set_visible(False)
-    axes.legend(frameon=False, fontsize=9)
+    axes.legend(edgecolor="none", framealpha=0.9, fontsize=9)
 
 
 def plot_prediction_grid(
@@ -101,7 +105,9 @@ def plot_prediction_grid(
     size = (columns * pitch_x, rows * pitch_y + above)
     figure = Figure(figsize=(size[0] * inches, size[1] * inches))
     heading = f"{title}: {int(right.sum())} of {len(images)} right"
-    figure.suptitle(heading, fontsize=13, y=1 - 0.25 / (size[1] * inches), verticalalignment="center")
+    figure.suptitle(
+        heading, fontsize=13, y=1 - 0.25 / (size[1] * inches), verticalalignment="center"
+    )
     axes = figure.add_axes((0, 0, 1, 1))
     axes.set_axis_off()
     # One picture for all images: an axes for each of them would take five times as long.

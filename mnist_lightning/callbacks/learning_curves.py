@@ -6,7 +6,7 @@ from typing import Any
 from lightning.pytorch import Callback, LightningModule, Trainer
 from typing_extensions import override
 
-from mnist_lightning.callbacks.publish import data_name, publish
+from mnist_lightning.callbacks.publish import data_name, draws, publish
 from mnist_lightning.plots import plot_learning_curves
 
 
@@ -21,7 +21,8 @@ class LearningCurves(Callback):
         accuracy: Names under which the model logs training and validation accuracy.
 
     Example:
-        >>> curves = LearningCurves(loss=("train_loss", "val_loss"), accuracy=("train_f1", "val_f1"))
+        >>> LearningCurves(loss=("train_loss", "val_loss"), accuracy=("train_acc", "val_acc")).loss
+        ('train_loss', 'val_loss')
     """
 
     def __init__(
@@ -49,7 +50,7 @@ class LearningCurves(Callback):
                 self.history[name].append(float(metrics[name]) if fresh else nan)
         self._validated = False
         folder = trainer.log_dir
-        if trainer.is_global_zero and not trainer.fast_dev_run:
+        if draws(trainer):
             title = ": ".join(filter(None, ("Learning curves", data_name(trainer))))
             figure = plot_learning_curves(self.history, self.loss, self.accuracy, title)
             publish(trainer, folder, figure, "curves", "learning curves")

@@ -7,7 +7,7 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from torch import Tensor
 from typing_extensions import override
 
-from mnist_lightning.callbacks.publish import data_name, publish
+from mnist_lightning.callbacks.publish import data_name, draws, publish
 from mnist_lightning.plots import plot_prediction_grid
 
 
@@ -72,7 +72,7 @@ class PredictionGrid(Callback):
 
     def _draw(self, trainer: Trainer, pl_module: LightningModule, what: str, tag: str) -> None:
         folder = trainer.log_dir
-        if self._labels and trainer.is_global_zero and not trainer.sanity_checking and not trainer.fast_dev_run:
+        if self._labels and draws(trainer):
             images, labels = torch.cat(self._images), torch.cat(self._labels)
             probabilities = pl_module(images).softmax(dim=1)
             names = self.class_names or getattr(

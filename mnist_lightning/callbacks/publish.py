@@ -25,8 +25,8 @@ def publish(trainer: Trainer, folder: str | None, figure: Figure, name: str, tag
         tag: Name of the image in TensorBoard.
     """
     canvas = FigureCanvasAgg(figure)
-    canvas.draw()
-    pixels = np.asarray(canvas.buffer_rgba())[..., :3].copy()
+    canvas.draw()  # type: ignore[no-untyped-call]
+    pixels = np.asarray(canvas.buffer_rgba())[..., :3].copy()  # type: ignore[no-untyped-call]
     if folder is not None:
         png = io.BytesIO()
         imsave(png, pixels, format="png")
@@ -37,6 +37,12 @@ def publish(trainer: Trainer, folder: str | None, figure: Figure, name: str, tag
     for logger in trainer.loggers:
         if isinstance(logger, TensorBoardLogger):
             logger.experiment.add_image(tag, pixels, step, dataformats="HWC")
+
+
+def draws(trainer: Trainer) -> bool:
+    """Returns whether this process is to draw: the first one, and only in a run that counts."""
+    trial = trainer.sanity_checking or bool(getattr(trainer, "fast_dev_run", False))
+    return trainer.is_global_zero and not trial
 
 
 def data_name(trainer: Trainer) -> str:
