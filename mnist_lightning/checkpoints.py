@@ -8,12 +8,12 @@ from typing import Any
 
 import torch
 
+from mnist_lightning import runs
 from mnist_lightning.errors import CheckpointError
 
 log = logging.getLogger(__name__)
 
 Checkpoint = dict[str, Any]
-RUNS = "lightning_logs"
 
 
 def find(name: str, root: Path) -> tuple[Path, Checkpoint]:
@@ -32,7 +32,7 @@ def find(name: str, root: Path) -> tuple[Path, Checkpoint]:
     if name not in ("best", "last"):
         return Path(name), read(Path(name))
     other = "last" if name == "best" else "best"
-    for run in reversed(runs(root)):
+    for run in reversed(runs.existing(root)):
         for path in (run / "checkpoints" / f"{name}.ckpt", run / "checkpoints" / f"{other}.ckpt"):
             if path.exists():
                 try:
@@ -40,19 +40,9 @@ def find(name: str, root: Path) -> tuple[Path, Checkpoint]:
                 except CheckpointError as error:
                     log.warning("WARNING: %s; looking for another one", error)
     raise CheckpointError(
-        f"--ckpt_path is {name!r}, but no run below {root / RUNS} holds a checkpoint; run "
+        f"--ckpt_path is {name!r}, but no run below {root / runs.FOLDER} holds a checkpoint; run "
         "'python -m mnist_lightning fit' first, or name a file"
     )
-
-
-def runs(root: Path) -> list[Path]:
-    """Returns the run folders below ``root``, the oldest first."""
-    numbered = [
-        (int(path.name.removeprefix("version_")), path)
-        for path in (root / RUNS).glob("version_*")
-        if path.name.removeprefix("version_").isdecimal()
-    ]
-    return [path for _, path in sorted(numbered)]
 
 
 def read(path: Path) -> Checkpoint:
@@ -76,8 +66,8 @@ def read(path: Path) -> Checkpoint:
         ) from error
     except (RuntimeError, EOFError) as error:
         raise CheckpointError(f"the checkpoint {path} is damaged") from error
-    if not isinstance(checkpoint, dict) or "state_dict" not in checkpoint:
-        raise CheckpointError(f"{path} is no checkpoint of Lightning: it holds no state_dict")
+    if not (isinstance(checkpoint, dict) and {"state_dict", "epoch"} <= checkpoint.keys()):
+        raise CheckpointError(f"{path} is no checkpoint of Lightning")
     return checkpoint
 
 

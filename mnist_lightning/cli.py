@@ -4,15 +4,12 @@ import csv
 import io
 import json
 import logging
-import re
-import shutil
 import sys
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
-from itertools import count, pairwise
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
 import torch
 import yaml
@@ -31,13 +28,14 @@ from lightning.pytorch.utilities.exceptions import SIGTERMException
 from torch import Tensor
 from typing_extensions import override
 
-from mnist_lightning import checkpoints
+from mnist_lightning import checkpoints, runs
 from mnist_lightning.callbacks import EpochProgress, LearningCurves, PredictionGrid
 from mnist_lightning.classifier import MNISTClassifier
 from mnist_lightning.datamodule import MNISTDataModule
 from mnist_lightning.errors import CheckpointError, InvalidArgumentError, UserError
 from mnist_lightning.files import write_atomically
 from mnist_lightning.logger import EpochTensorBoardLogger
+from mnist_lightning.parser import OneSentenceParser, check_configs, fail
 
 
 def main(args: Sequence[str] | None = None) -> "MNISTCLI":
@@ -56,16 +54,16 @@ def main(args: Sequence[str] | None = None) -> "MNISTCLI":
         try:
             return MNISTCLI(list(sys.argv[1:] if args is None else args))
         except UserError as error:
-            _exit(error.exit_code, str(error))
+            fail(error.exit_code, str(error))
         except MisconfigurationException as error:
-            _exit(2, str(error))
+            fail(2, str(error))
         except SIGTERMException:
-            _exit(143, "stopped by SIGTERM")
+            fail(143, "stopped by SIGTERM")
         except KeyboardInterrupt:
-            _exit(130, "stopped by Ctrl-C")
+            fail(130, "stopped by Ctrl-C")
         except SystemExit as error:
             if isinstance(error.__context__, KeyboardInterrupt):  # how Lightning ends on Ctrl-C
-                _exit(130, "stopped by Ctrl-C")
+                fail(130, "stopped by Ctrl-C")
             raise
 
 
@@ -98,27 +96,39 @@ class MNISTCLI(LightningCLI):
                     "num_sanity_val_steps": 0,
                 },
                 seed_everything_default=0,
-                parser_class=_Parser,
+                parser_class=OneSentenceParser,
+                parser_kwargs={
+                    "prog": "python -m mnist_lightning",
+                    "description": "Trains, tests and uses the MNIST digit CNN.",
+                },
                 args=args,
                 auto_configure_optimizers=False,
             )
         finally:
             if self.run_dir is not None and not (self.run_dir / "config.yaml").exists():
-                _remove_run(self.run_dir)  # the run never began
+                runs.discard(self.run_dir)  # the run never began
 
     @staticmethod
     @override
     def subcommands() -> dict[str, set[str]]:
         # Decided here, so no options: nothing is ever unpickled, and results are always printed.
-        decided = {"weights_only", "verbose", "return_predictions"}
+        decided = {"ckpt_path", "weights_only", "verbose", "return_predictions"}
         return {name: skip | decided for name, skip in LightningCLI.subcommands().items()}
+
+    @override
+    def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
+        parser.add_argument(
+            "--ckpt_path",
+            type=str | None,
+            default=None,
+            help="A checkpoint file, or best or last, of the newest run. fit goes on from it, for "
+            "last in that run's folder, else in a new one; the others take best by default.",
+        )
 
     @override
     def parse_arguments(self, parser: LightningArgumentParser, args: ArgsType) -> None:
         assert isinstance(args, list)
-        for flag, value in pairwise(args):
-            if flag in ("--config", "-c"):
-                _check_config(Path(value))
+        check_configs(args)
         self.config = parser.parse_args(args)
         subcommand = self.config.subcommand
         seed = self.config[subcommand].seed_everything
@@ -194,7 +204,7 @@ class MNISTCLI(LightningCLI):
                 if self.resumes and self.ckpt_path:
                     self.run_dir = self.ckpt_path.parent.parent
                 else:
-                    self.run_dir = _new_run(root)
+                    self.run_dir = runs.create(root)
                 kwargs["default_root_dir"] = self.run_dir and str(self.run_dir)
                 if fits and options.logger is not False:
                     version = self.run_dir.name if self.run_dir else None
@@ -204,12 +214,12 @@ class MNISTCLI(LightningCLI):
         try:
             return super().instantiate_trainer(**kwargs)
         except (ValueError, MisconfigurationException) as error:
-            _exit(2, f"the Trainer refuses its options: {error}")
+            fail(2, f"the Trainer refuses its options: {error}")
 
     def fit(self, **kwargs: Any) -> None:
         """Trains, then tests the best checkpoint, or the last one where nothing was validated."""
         self._print_start()
-        self.trainer.fit(weights_only=True, **kwargs | {"ckpt_path": self.ckpt_path})
+        self.trainer.fit(ckpt_path=self.ckpt_path, weights_only=True, **kwargs)
         saved = [
             Path(callback.best_model_path)
             for callback in self.trainer.checkpoint_callbacks
@@ -222,19 +232,19 @@ class MNISTCLI(LightningCLI):
 
     def validate(self, **kwargs: Any) -> None:
         """Validates a checkpoint and prints the result."""
-        results = self.trainer.validate(verbose=False, **kwargs | {"ckpt_path": None})
+        results = self.trainer.validate(verbose=False, **kwargs)
         self._print_result("Validation", results)
 
     def test(self, **kwargs: Any) -> None:
         """Tests a checkpoint, prints the result and writes it to ``results.json``."""
-        results = self.trainer.test(verbose=False, **kwargs | {"ckpt_path": None})
-        if self.run_dir is not None and results and results[0]:
+        results = self.trainer.test(verbose=False, **kwargs)
+        if results and results[0]:
             summary = {
                 **results[0],
                 "dataset": self.datamodule.dataset_name,
                 "checkpoint": str(self.ckpt_path.absolute()) if self.ckpt_path else None,
-                "checkpoint_epoch": self.checkpoint.get("epoch", -1) + 1,
-                "epochs": self.trainer.current_epoch or self.checkpoint["epoch"] + 1,
+                "checkpoint_epoch": self._epoch,
+                "epochs": self.trainer.current_epoch or self._epoch,
                 "parameters": sum(parameter.numel() for parameter in self.model.parameters()),
                 "seed": self.config[self.subcommand].seed_everything,
             }
@@ -244,8 +254,11 @@ class MNISTCLI(LightningCLI):
 
     def predict(self, **kwargs: Any) -> None:
         """Predicts the test images, prints the first ones and writes all to ``predictions.csv``."""
-        outputs = self.trainer.predict(**kwargs | {"ckpt_path": None})
+        outputs = self.trainer.predict(**kwargs)
         batches = [output for output in outputs or () if isinstance(output, Tensor)]
+        if not batches:
+            self._print_result("Prediction", ())
+            return
         probabilities = torch.cat(batches)
         text = io.StringIO()
         table = csv.writer(text, lineterminator="\n")
@@ -272,10 +285,21 @@ class MNISTCLI(LightningCLI):
                     f"the checkpoint {self.ckpt_path} was made by another network than this one"
                 ) from error
 
-    @rank_zero_only
+    @property
+    def _epoch(self) -> int:
+        """How many epochs the weights were trained."""
+        return int(self.checkpoint["epoch"]) + 1 if self.checkpoint else self.trainer.current_epoch
+
+    @property
+    def _folder(self) -> Path | None:
+        """Where this run writes: the loggers decide. None for a run that is only a trial."""
+        trial = self.save_config_callback is None or getattr(self.trainer, "fast_dev_run", False)
+        return None if trial else Path(self.trainer.log_dir or "")
+
     def _write(self, name: str, text: str) -> None:
-        if self.run_dir is not None:
-            write_atomically(self.run_dir / name, text.encode())
+        folder = self._folder
+        if folder is not None and self.trainer.is_global_zero:
+            write_atomically(folder / name, text.encode())
 
     def _print_result(self, what: str, results: Sequence[Mapping[str, float]]) -> None:
         named = results[0] if results else {}
@@ -289,7 +313,7 @@ class MNISTCLI(LightningCLI):
     def _print_provenance(self) -> None:
         weights = "those of the last training step; no checkpoint was kept"
         if self.ckpt_path is not None:
-            weights = f"{self.ckpt_path} (epoch {self.checkpoint['epoch'] + 1})"
+            weights = f"{self.ckpt_path} (epoch {self._epoch})"
         _print(f"Weights:    {weights}")
         _print(f"Data:       {self.datamodule.dataset_name}")
         trained = self.checkpoint.get("datamodule_hyper_parameters", {}).get("source")
@@ -303,47 +327,18 @@ class MNISTCLI(LightningCLI):
             _print(self.datamodule.fallback_notice)
 
     def _print_start(self) -> None:
-        place = f"into {self.run_dir}" if self.run_dir else "without a run folder"
+        folder = self._folder
+        place = f"into {folder}" if folder else "without a run folder"
         seed = self.config[self.subcommand].seed_everything
         _print(f"Training on {self.trainer.strategy.root_device} with seed {seed}, {place}")
 
     def _print_places(self) -> None:
-        if self.run_dir is not None:
-            _print(f"Run folder: {self.run_dir}")
+        folder = self._folder
+        if folder is not None:
+            _print(f"Run folder: {folder}")
         for logger in self.trainer.loggers:
             if isinstance(logger, TensorBoardLogger):
                 _print(f"To look:    tensorboard --logdir {Path(logger.root_dir)}")
-
-
-class _Parser(LightningArgumentParser):
-    """Says what is wrong in one sentence, without a page of usage before it."""
-
-    @override
-    def error(self, message: str, ex: Exception | None = None) -> NoReturn:
-        key = re.search(r'Parser key "([^"]+)"', message)
-        value = re.search(r"(?:Got|Given) value: (.*)", message, re.DOTALL)
-        kinds = re.findall(r"Expected an? (.+?)(?:\. Got value.*)?$", message, re.MULTILINE)
-        if key and value and kinds:
-            names = dict.fromkeys(_in_words(kind) for kind in kinds if " but " not in kind)
-            message = f"--{key[1]} is {value[1]!r}; it must be {' or '.join(names)}"
-        elif "not accepted before subcommand" in message:
-            message += "; write the subcommand first, then its options, as in 'fit --config FILE'"
-        else:
-            message += "; add --help to see what is accepted"
-        _exit(2, message)
-
-
-def _in_words(kind: str) -> str:
-    """Puts what jsonargparse says of a type into words, as in ``<class 'int'>``: an int."""
-    for pattern, words in (
-        (r"<class 'NoneType'>", "null"),
-        (r"<class '(?:\w+\.)*(\w+)'>", r"\1"),
-        (r"typing\.Literal\[(.*)\]", r"one of \1"),
-        (r"dot import path.*", "the path of a class, such as torch.nn.ReLU"),
-    ):
-        if match := re.fullmatch(pattern, kind):
-            return match.expand(words)
-    return kind
 
 
 class _SaveConfig(SaveConfigCallback):
@@ -363,48 +358,8 @@ def _keep(name: str, **kwargs: Any) -> ModelCheckpoint:
 
 
 @rank_zero_only
-def _new_run(root: Path) -> Path:
-    """Makes the next run folder; two runs never get the same, and further processes get None."""
-    existing = checkpoints.runs(root)
-    first = int(existing[-1].name.removeprefix("version_")) + 1 if existing else 0
-    for number in count(first):
-        run = root / checkpoints.RUNS / f"version_{number}"
-        try:
-            run.mkdir(parents=True)
-            return run
-        except FileExistsError:
-            continue
-        except OSError as error:
-            raise UserError(f"the run folder {run} cannot be made ({error.strerror})") from error
-    raise AssertionError("count() does not end")
-
-
-def _remove_run(run: Path) -> None:
-    shutil.rmtree(run)
-    with suppress(OSError):  # other runs are in there
-        run.parent.rmdir()
-
-
-def _check_config(path: Path) -> None:
-    try:
-        content = yaml.safe_load(path.read_text())
-    except OSError as error:
-        raise UserError(f"the config file {path} cannot be read ({error.strerror})") from error
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise UserError(f"the config file {path} is no YAML: {error}") from error
-    if not isinstance(content, dict):
-        raise UserError(f"the config file {path} holds no options; it needs lines such as 'data:'")
-
-
-@rank_zero_only
 def _print(line: str) -> None:
     print(line, flush=True)
-
-
-def _exit(code: int, message: str) -> NoReturn:
-    """Ends the program with one line on stderr."""
-    print("error:", " ".join(message.split()), file=sys.stderr, flush=True)
-    raise SystemExit(code)
 
 
 @contextmanager
