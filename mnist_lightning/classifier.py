@@ -64,7 +64,8 @@ class MNISTClassifier(LightningModule):
         self.network = network
         metrics = MetricCollection(
             {
-                # Looking for NaN would make every step wait for the GPU.
+                # Looking for NaN would make every step wait for the GPU. (torchmetrics 1.9 then
+                # ignores weights as well: what is averaged must be the losses of single images.)
                 "loss": MeanMetric(nan_strategy="disable"),
                 "acc": MulticlassAccuracy(num_classes, average="micro", validate_args=False),
             }
@@ -107,9 +108,9 @@ class MNISTClassifier(LightningModule):
     ) -> Tensor:
         images, labels = batch
         logits = self(images)
-        loss = functional.cross_entropy(logits, labels)
-        metrics["loss"].update(loss.detach(), weight=len(labels))
+        losses = functional.cross_entropy(logits, labels, reduction="none")
+        metrics["loss"].update(losses.detach())
         metrics["acc"].update(logits.detach(), labels)
         if batch_idx == 0:  # logged once, a metric is computed and reset by Lightning each epoch
             self.log_dict(metrics, on_step=False, on_epoch=True)
-        return loss
+        return losses.mean()

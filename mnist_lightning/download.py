@@ -247,6 +247,7 @@ def _download(url: str, limit: int) -> bytes:
     try:
         return outcome.result()
     except urllib.error.HTTPError as error:
+        error.close()
         raise DownloadError(f"HTTP status {error.code} ({error.reason})") from error
     except urllib.error.URLError as error:
         raise DownloadError(str(getattr(error.reason, "strerror", None) or error.reason)) from error

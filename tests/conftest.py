@@ -1,0 +1,167 @@
+"""What all tests share: no network, no files left behind, one whole run to look at."""
+
+import hashlib
+import os
+import socket
+import struct
+import threading
+from collections.abc import Iterator
+from dataclasses import dataclass
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from mirror import Files, Server
+
+from mnist_lightning.cli import MNISTCLI, main
+from mnist_lightning.datamodule import MNISTDataModule
+from mnist_lightning.download import IdxFile
+
+MNIST_MIRRORS = os.environ.pop("MNIST_MIRRORS", "")  # only the tests that ask for it see it
+
+
+@pytest.fixture(autouse=True)
+def _no_stray_files() -> Iterator[None]:
+    """Fails a test that leaves files in the folder from which the tests were started."""
+    folder = Path.cwd()
+    before = set(folder.iterdir())
+    yield
+    assert Path.cwd() == folder, "the test did not go back to the working directory"
+    ignored = {".pytest_cache", ".mypy_cache", ".ruff_cache"}
+    stray = {path for path in set(folder.iterdir()) - before if path.name not in ignored}
+    assert not stray
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _no_network() -> Iterator[None]:
+    """Lets connections through to this machine only."""
+    local = ("127.0.0.1", "localhost", "::1")
+    connect, look_up = socket.socket.connect, socket.getaddrinfo
+
+    def guarded_connect(self: socket.socket, address: Any) -> None:
+        if self.family != socket.AF_UNIX and address[0] not in local:
+            raise ConnectionRefusedError(f"the tests use no network, but asked for {address}")
+        connect(self, address)
+
+    def guarded_look_up(host: Any, *args: Any, **kwargs: Any) -> Any:
+        if host not in local:
+            raise socket.gaierror(socket.EAI_NONAME, "the tests use no network")
+        return look_up(host, *args, **kwargs)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(socket.socket, "connect", guarded_connect)
+        patch.setattr(socket, "getaddrinfo", guarded_look_up)
+        yield
+
+
+@pytest.fixture
+def workdir(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A working directory of the test's own."""
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+@pytest.fixture(scope="session")
+def sample() -> MNISTDataModule:
+    """The embedded sample, set up."""
+    data = MNISTDataModule(source="sample")
+    data.setup("fit")
+    return data
+
+
+@pytest.fixture(scope="session")
+def mnist_mirror() -> str:
+    """The URL of the real MNIST files, where ``MNIST_MIRRORS`` names it."""
+    if not MNIST_MIRRORS:
+        pytest.skip("MNIST_MIRRORS names no mirror with the real MNIST files")
+    return MNIST_MIRRORS.split(",")[0]
+
+
+@dataclass
+class Run:
+    """A finished ``fit``."""
+
+    cli: MNISTCLI
+    folder: Path
+    out: str
+
+
+@pytest.fixture(scope="session")
+def fitted(tmp_path_factory: pytest.TempPathFactory) -> Run:
+    """A ``fit`` of three epochs on the sample, in a working directory of its own."""
+    root = tmp_path_factory.mktemp("fitted")
+    with pytest.MonkeyPatch.context() as patch, CaptureStdout() as out:
+        patch.chdir(root)
+        cli = main(["fit", "--data.source", "sample", "--trainer.max_epochs", "3"])
+    return Run(cli, root / "lightning_logs" / "version_0", "".join(out.pieces))
+
+
+class CaptureStdout:
+    """Keeps what is printed, for fixtures that outlive a test's own capture."""
+
+    def __init__(self) -> None:
+        self.pieces: list[str] = []
+        self._patch = pytest.MonkeyPatch()
+
+    def __enter__(self) -> "CaptureStdout":
+        self._patch.setattr("sys.stdout", self)
+        return self
+
+    def __exit__(self, *args: object) -> None:
+        self._patch.undo()
+
+    def write(self, text: str) -> int:
+        """Keeps ``text``."""
+        self.pieces.append(text)
+        return len(text)
+
+    def flush(self) -> None:
+        """Does nothing: what was written is kept already."""
+
+    def isatty(self) -> bool:
+        """Is a log file, as far as a program can see."""
+        return False
+
+
+@pytest.fixture
+def files(monkeypatch: pytest.MonkeyPatch) -> Files:
+    """Fifty training and twenty test images, in place of MNIST."""
+    table, contents, all_images = {}, {}, {}
+    generator = torch.Generator().manual_seed(0)
+    for part, number in (("train", 50), ("t10k", 20)):
+        images = torch.randint(256, (number, 28, 28), generator=generator, dtype=torch.uint8)
+        labels = torch.randint(10, (number,), generator=generator, dtype=torch.uint8)
+        all_images[part] = images
+        for name, tensor in (("images-idx3", images), ("labels-idx1", labels)):
+            header = struct.pack(f">{tensor.dim() + 1}i", 0x800 + tensor.dim(), *tensor.shape)
+            content = header + tensor.numpy().tobytes()
+            contents[f"{part}-{name}-ubyte"] = content
+            table[f"{part}-{name}-ubyte"] = IdxFile(
+                hashlib.sha256(content).hexdigest(), len(content)
+            )
+    monkeypatch.setattr("mnist_lightning.download.MNIST", table)
+    monkeypatch.setattr("mnist_lightning.download.MIRRORS", ())
+    return Files(table, contents, all_images)
+
+
+@pytest.fixture
+def server() -> Iterator[Server]:
+    """A mirror on this machine that answers nothing yet."""
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            mirror.asked.append(self.path)
+            mirror.answers.get(self.path, lambda handler: handler.send_error(404))(self)
+
+        def log_message(self, *args: object) -> None:
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as http:
+        mirror = Server(f"http://127.0.0.1:{http.server_port}")
+        thread = threading.Thread(target=http.serve_forever)
+        thread.start()
+        yield mirror
+        http.shutdown()
+        thread.join()

@@ -1,0 +1,143 @@
+"""Training, validating and predicting."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from lightning.pytorch import Trainer
+from torch import Tensor, nn
+from torch.nn import functional
+from torch.utils.data import DataLoader, TensorDataset
+
+from mnist_lightning import DigitCNN, MNISTClassifier, MNISTDataModule
+from mnist_lightning.errors import InvalidArgumentError
+
+
+def quiet_trainer(**kwargs: Any) -> Trainer:
+    options = {"logger": False, "enable_checkpointing": False, "enable_progress_bar": False}
+    return Trainer(**{**options, "enable_model_summary": False, "log_every_n_steps": 0, **kwargs})
+
+
+def loader(images: Tensor, labels: Tensor) -> DataLoader[tuple[Tensor, ...]]:
+    return DataLoader(TensorDataset(images, labels), batch_size=32)
+
+
+def test_forward_gives_logits_and_predict_step_probabilities() -> None:
+    model = MNISTClassifier().eval()
+    images, labels = torch.rand(4, 1, 28, 28), torch.arange(4)
+    logits = model(images)
+    torch.testing.assert_close(logits, model.network(images))
+    assert not torch.allclose(logits.exp().sum(dim=1), torch.ones(4))
+    for batch in (images, (images, labels), [images, labels]):
+        probabilities = model.predict_step(batch)
+        torch.testing.assert_close(probabilities, logits.softmax(dim=1))
+
+
+def test_optimizes_with_keras_defaults() -> None:
+    model = MNISTClassifier()
+    optimizer = model.configure_optimizers()
+    assert isinstance(optimizer, torch.optim.Adam)
+    (group,) = optimizer.param_groups
+    assert (group["lr"], group["eps"], group["betas"]) == (1e-3, 1e-7, (0.9, 0.999))
+    assert (group["weight_decay"], group["amsgrad"]) == (0, False)
+    assert {id(p) for p in group["params"]} == {id(p) for p in model.parameters()}
+    assert MNISTClassifier(learning_rate=0.5).configure_optimizers().param_groups[0]["lr"] == 0.5
+
+
+def test_metrics_are_means_over_all_images_of_an_epoch() -> None:
+    torch.manual_seed(0)
+    images, labels = torch.rand(50, 1, 28, 28), torch.randint(10, (50,))  # 32 and 18 in a batch
+    model = MNISTClassifier(dropout=0.0, learning_rate=1e-30)  # the weights stay as they are
+    with torch.no_grad():
+        logits = model(images)
+    loss = float(functional.cross_entropy(logits, labels))
+    accuracy = float((logits.argmax(dim=1) == labels).float().mean())
+
+    seen: list[dict[str, float]] = []
+    trainer = quiet_trainer(max_epochs=2)
+    model.on_validation_end = lambda: seen.append(  # type: ignore[method-assign]
+        {name: float(value) for name, value in trainer.callback_metrics.items()}
+    )
+    data = loader(images, labels)
+    trainer.fit(model, data, data)
+    seen.append({name: float(value) for name, value in trainer.callback_metrics.items()})
+    (tested,) = trainer.test(model, data, verbose=False)
+
+    for metrics in (*seen[1:], tested):  # the first are those of the sanity check
+        for name, value in metrics.items():
+            expected = loss if name.endswith("loss") else accuracy
+            assert value == pytest.approx(expected, rel=1e-5), name
+    assert set(seen[-1]) == {"train/loss", "train/acc", "val/loss", "val/acc"}
+    assert set(tested) == {"test/loss", "test/acc"}
+
+
+def test_computes_metrics_once_an_epoch(monkeypatch: pytest.MonkeyPatch) -> None:
+    model = MNISTClassifier()
+    computed: list[str] = []
+    for name, metric in model.train_metrics.items():
+        compute = metric.compute
+        monkeypatch.setattr(
+            metric, "compute", lambda name=name, compute=compute: (computed.append(name), compute())[1]
+        )
+    data = loader(torch.rand(160, 1, 28, 28), torch.randint(10, (160,)))
+    quiet_trainer(max_epochs=2).fit(model, data, data)
+    assert sorted(computed) == ["train/acc", "train/acc", "train/loss", "train/loss"]
+
+
+def test_learns(sample: MNISTDataModule) -> None:
+    torch.manual_seed(0)
+    model = MNISTClassifier()
+    trainer = quiet_trainer(max_epochs=3)
+    trainer.fit(model, sample)
+    assert float(trainer.callback_metrics["val/acc"]) > 0.85
+
+
+def test_takes_any_network_that_gives_logits() -> None:
+    network = nn.Sequential(nn.Flatten(), nn.Linear(12, 3))
+    model = MNISTClassifier(network, num_classes=3)
+    assert model.network is network
+    data = loader(torch.rand(40, 3, 2, 2), torch.randint(3, (40,)))
+    trainer = quiet_trainer(max_epochs=1)
+    trainer.fit(model, data, data)
+    assert set(trainer.callback_metrics) == {"train/loss", "train/acc", "val/loss", "val/acc"}
+
+
+def test_default_network_has_its_arguments() -> None:
+    network = MNISTClassifier(dropout=0.5, num_classes=26).network
+    assert isinstance(network, DigitCNN)
+    dropout, last = network.head[-2:]
+    assert dropout.p == 0.5
+    assert last.out_features == 26
+
+
+def test_checkpoint_holds_plain_values_and_loads_again(tmp_path: Path) -> None:
+    model = MNISTClassifier(learning_rate=0.01, dropout=0.3)
+    trainer = quiet_trainer(max_epochs=1)
+    data = loader(torch.rand(8, 1, 28, 28), torch.randint(10, (8,)))
+    trainer.fit(model, data, data)
+    path = tmp_path / "model.ckpt"
+    trainer.save_checkpoint(path)
+    loaded = MNISTClassifier.load_from_checkpoint(path, weights_only=True)
+    assert (loaded.hparams["learning_rate"], loaded.hparams["dropout"]) == (0.01, 0.3)
+    for name, value in model.state_dict().items():
+        torch.testing.assert_close(loaded.state_dict()[name], value, rtol=0, atol=0)
+    assert all(name.startswith("network.") for name in model.state_dict())
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("learning_rate", 0.0),
+        ("learning_rate", -1.0),
+        ("learning_rate", float("nan")),
+        ("learning_rate", float("inf")),
+        ("dropout", 1.0),
+        ("dropout", -0.1),
+        ("dropout", float("nan")),
+        ("num_classes", 1),
+    ],
+)
+def test_refuses_values_out_of_range(name: str, value: float) -> None:
+    with pytest.raises(InvalidArgumentError, match=f"^{name} is {value}; it must"):
+        MNISTClassifier(**{name: value})  # type: ignore[arg-type]

@@ -1,0 +1,248 @@
+"""The data: what is in a batch, how it is split, and where it comes from."""
+
+import gzip
+import logging
+import urllib.request
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from lightning.pytorch import LightningModule, Trainer
+from mirror import Files, Server, sending
+from torch import Tensor, nn
+from torch.utils.data import DataLoader
+
+from mnist_lightning import MNISTDataModule
+from mnist_lightning.datamodule import SAMPLE_DIR, IndexedImages
+from mnist_lightning.download import SAMPLE, load
+from mnist_lightning.errors import DataError, DownloadError, InvalidArgumentError
+
+
+def rows(dataset: IndexedImages) -> list[bytes]:
+    return [image.numpy().tobytes() for image in dataset.images]
+
+
+def every(dataloader: DataLoader[Any]) -> tuple[Tensor, Tensor]:
+    images, labels = zip(*dataloader, strict=True)
+    return torch.cat(images), torch.cat(labels)
+
+
+def test_batches_are_what_is_promised(sample: MNISTDataModule) -> None:
+    for dataloader, size in (
+        (sample.train_dataloader(), 3_200),
+        (sample.val_dataloader(), 800),
+        (sample.test_dataloader(), 1_000),
+        (sample.predict_dataloader(), 1_000),
+    ):
+        images, labels = next(iter(dataloader))
+        assert (images.shape, images.dtype) == ((128, 1, 28, 28), torch.float32)
+        assert (labels.shape, labels.dtype) == ((128,), torch.int64)
+        images, labels = every(dataloader)
+        assert len(images) == len(labels) == size  # no image is dropped
+        assert float(images.min()) == 0
+        assert float(images.max()) == 1
+        assert set(labels.tolist()) == set(range(10))
+
+
+def test_scales_every_pixel_by_255(sample: MNISTDataModule) -> None:
+    images, labels = every(sample.test_dataloader())
+    raw = gzip.decompress((SAMPLE_DIR / "t10k-images-idx3-ubyte.gz").read_bytes())[16:]
+    expected = torch.tensor(list(raw), dtype=torch.float64).view(1000, 1, 28, 28) / 255
+    torch.testing.assert_close(images.double(), expected, rtol=0, atol=1e-7)
+    raw = gzip.decompress((SAMPLE_DIR / "t10k-labels-idx1-ubyte.gz").read_bytes())[8:]
+    assert labels.tolist() == list(raw)
+
+
+def test_split_is_disjoint_and_complete(sample: MNISTDataModule) -> None:
+    train, val, test = rows(sample.train_set), rows(sample.val_set), rows(sample.test_set)
+    assert len({*train, *val, *test}) == 5_000
+    files = load(SAMPLE_DIR, SAMPLE)
+    content = files["train-images-idx3-ubyte"][16:]
+    assert sorted(train + val) == sorted(content[i : i + 784] for i in range(0, len(content), 784))
+
+
+def test_sample_is_balanced_and_cut_once() -> None:
+    files = load(SAMPLE_DIR, SAMPLE)
+    for part, number in (("train", 400), ("t10k", 100)):
+        labels = torch.tensor(list(files[f"{part}-labels-idx1-ubyte"][8:]))
+        assert labels.bincount().tolist() == [number] * 10
+
+
+def test_split_depends_on_its_own_seed_only(sample: MNISTDataModule) -> None:
+    torch.manual_seed(1)
+    again = MNISTDataModule(source="sample")
+    again.setup("test")  # whichever stage comes first
+    assert rows(again.val_set) == rows(sample.val_set)
+    assert rows(again.train_set) == rows(sample.train_set)
+    other = MNISTDataModule(source="sample", split_seed=1, val_fraction=0.5)
+    other.setup("fit")
+    assert len(other.val_set) == 2_000
+    assert set(rows(other.val_set)) != set(rows(sample.val_set))
+    assert rows(other.test_set) == rows(sample.test_set)
+
+
+def test_only_training_images_are_shuffled(sample: MNISTDataModule) -> None:
+    first, second = (every(sample.train_dataloader())[1].tolist() for _ in range(2))
+    assert first != second
+    assert sorted(first) == sorted(second) == sorted(sample.train_set.labels.tolist())
+    assert every(sample.val_dataloader())[1].tolist() == sample.val_set.labels.tolist()
+
+
+def test_a_batch_is_one_indexing_call(
+    sample: MNISTDataModule, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calls: list[int] = []
+    whole = IndexedImages.__getitems__
+
+    def counted(self: IndexedImages, indices: list[int]) -> tuple[Tensor, Tensor]:
+        calls.append(len(indices))
+        return whole(self, indices)
+
+    def single(self: IndexedImages, index: int) -> None:
+        raise AssertionError("an image was loaded by itself")
+
+    monkeypatch.setattr(IndexedImages, "__getitems__", counted)
+    monkeypatch.setattr(IndexedImages, "__getitem__", single)
+    every(sample.val_dataloader())
+    assert calls == [128] * 6 + [32]
+
+
+def test_a_single_item_is_the_same_image(sample: MNISTDataModule) -> None:
+    image, label = sample.val_set[3]
+    images, labels = sample.val_set.__getitems__([3, 5])
+    assert image.shape == (1, 28, 28)
+    torch.testing.assert_close(image, images[0])
+    assert int(label) == int(labels[0])
+
+
+def test_trains_a_module_that_was_not_written_for_it(sample: MNISTDataModule) -> None:
+    class Foreign(LightningModule):
+        def __init__(self) -> None:
+            super().__init__()
+            self.layer = nn.Linear(784, 10)
+
+        def training_step(self, batch: Any, batch_idx: int) -> Tensor:
+            x, y = batch
+            return nn.functional.cross_entropy(self.layer(x.view(x.size(0), -1)), y)
+
+        def validation_step(self, batch: Any, batch_idx: int) -> None:
+            self.log("loss", self.training_step(batch, batch_idx))
+
+        def configure_optimizers(self) -> torch.optim.Optimizer:
+            return torch.optim.SGD(self.parameters(), lr=0.1)
+
+    trainer = Trainer(
+        max_steps=3, logger=False, enable_checkpointing=False, enable_progress_bar=False
+    )
+    trainer.fit(Foreign(), sample)
+    assert trainer.global_step == 3
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"batch_size": 0}, "batch_size is 0; it must be at least 1"),
+        ({"val_fraction": 1.5}, "val_fraction is 1.5; it must lie between 0 and 1"),
+        ({"val_fraction": 0.0}, "val_fraction is 0.0; it must"),
+        ({"val_fraction": float("nan")}, "val_fraction is nan; it must"),
+        ({"source": "web"}, "source is 'web'; it must be auto, mnist or sample"),
+        ({"mirrors": "ftp://a/"}, "mirrors is 'ftp://a/'; a mirror is"),
+        ({"mirrors": ["http://a/", "b"]}, "mirrors is 'b'; a mirror is"),
+    ],
+)
+def test_refuses_values_out_of_range(arguments: dict[str, Any], message: str) -> None:
+    with pytest.raises(InvalidArgumentError) as caught:
+        MNISTDataModule(**arguments)
+    assert str(caught.value).startswith(message)
+
+
+def test_refuses_a_split_with_an_empty_side() -> None:
+    data = MNISTDataModule(source="sample", val_fraction=1e-5)
+    with pytest.raises(InvalidArgumentError, match="4,000 images"):
+        data.setup("fit")
+
+
+def test_downloads_and_then_reads_what_it_downloaded(
+    tmp_path: Path, files: Files, server: Server
+) -> None:
+    server.serve(files.content)
+    for _ in range(2):
+        data = MNISTDataModule(str(tmp_path), mirrors=server.url, val_fraction=0.4)
+        data.prepare_data()
+        data.setup("fit")
+        assert data.dataset_name == "MNIST"
+        assert data.hparams["source"] == "mnist"
+        assert data.fallback_notice is None
+        assert (len(data.train_set), len(data.val_set), len(data.test_set)) == (30, 20, 20)
+        torch.testing.assert_close(data.test_set.images.squeeze(1), files.images["t10k"])
+    assert len(server.asked) == 4
+    assert sorted(p.name for p in (tmp_path / "MNIST" / "raw").iterdir()) == sorted(files.table)
+
+
+def test_falls_back_to_the_sample_and_says_why(
+    tmp_path: Path, files: Files, server: Server, caplog: pytest.LogCaptureFixture
+) -> None:
+    server.answers["/train-images-idx3-ubyte.gz"] = sending(b"", status=503)
+    data = MNISTDataModule(str(tmp_path / "data"), mirrors=server.url)
+    data.prepare_data()
+    with caplog.at_level(logging.WARNING):
+        data.setup("fit")
+    assert data.dataset_name == "MNIST sample"
+    assert data.hparams["source"] == "sample"  # what a checkpoint will tell
+    assert len(data.test_set) == 1_000
+    notice = data.fallback_notice
+    assert notice is not None
+    for part in ("sample of 5,000", server.url, "HTTP status 503", "--data.mirrors"):
+        assert part in notice
+    assert notice in caplog.text
+    assert not (tmp_path / "data").exists()
+
+
+def test_source_mnist_never_falls_back(tmp_path: Path, files: Files, server: Server) -> None:
+    data = MNISTDataModule(str(tmp_path), source="mnist", mirrors=server.url)
+    with pytest.raises(DownloadError, match="HTTP status 404.*--data.source sample"):
+        data.prepare_data()
+    with pytest.raises(DataError, match="is not in"):
+        data.setup("fit")
+
+
+def test_source_sample_never_looks_at_the_folder(tmp_path: Path, files: Files) -> None:
+    files.write(tmp_path)
+    data = MNISTDataModule(str(tmp_path), source="sample")
+    data.prepare_data()
+    data.setup("fit")
+    assert len(data.test_set) == 1_000
+    assert data.fallback_notice is None
+
+
+def test_a_folder_that_cannot_be_used_is_an_error(tmp_path: Path, files: Files) -> None:
+    (tmp_path / "file").touch()
+    data = MNISTDataModule(str(tmp_path / "file"))
+    with pytest.raises(DataError, match="file cannot be written .*; choose another folder"):
+        data.prepare_data()
+
+
+def test_real_mnist_through_a_local_server(
+    tmp_path: Path, server: Server, mnist_mirror: str
+) -> None:
+    for name in ("train-images-idx3", "train-labels-idx1", "t10k-images-idx3", "t10k-labels-idx1"):
+        with urllib.request.urlopen(f"{mnist_mirror.rstrip('/')}/{name}-ubyte.gz") as response:
+            server.answers[f"/{name}-ubyte.gz"] = sending(response.read())
+    data = MNISTDataModule(str(tmp_path), source="mnist", mirrors=server.url)
+    data.prepare_data()
+    data.setup("fit")
+    train, val, test = rows(data.train_set), rows(data.val_set), rows(data.test_set)
+    assert (len(train), len(val), len(test)) == (48_000, 12_000, 10_000)
+    # MNIST's 60,000 training images are all different, and none is a test image.
+    assert len({*train, *val, *test}) == 70_000
+    images, labels = every(data.test_dataloader())
+    assert labels[:5].tolist() == [7, 2, 1, 0, 4]
+    assert float(images.mean()) == pytest.approx(0.1325, abs=1e-4)
+
+    sample = MNISTDataModule(source="sample")
+    sample.setup("fit")
+    of_mnist = dict(zip(train + val, [*data.train_set.labels, *data.val_set.labels], strict=True))
+    for part in (sample.train_set, sample.val_set, sample.test_set):
+        for image, label in zip(rows(part), part.labels, strict=True):
+            assert int(of_mnist[image]) == int(label)

@@ -1,0 +1,79 @@
+"""The network of the notebook, layer by layer."""
+
+import math
+
+import pytest
+import torch
+from torch import nn
+from torch.nn import functional
+
+from mnist_lightning import DigitCNN
+
+
+def test_has_the_parameters_of_the_notebook_all_trainable() -> None:
+    shapes = {name: tuple(value.shape) for name, value in DigitCNN().named_parameters()}
+    assert list(shapes.values()) == [
+        (8, 1, 5, 5),
+        (8,),
+        (16, 8, 5, 5),
+        (16,),
+        (128, 256),
+        (128,),
+        (10, 128),
+        (10,),
+    ]
+    parameters = list(DigitCNN().parameters())
+    assert sum(parameter.numel() for parameter in parameters) == 37_610
+    assert all(parameter.requires_grad for parameter in parameters)
+
+
+def test_computes_what_the_notebook_computes() -> None:
+    network = DigitCNN().eval()
+    weights = dict(network.named_parameters())
+    conv1, bias1, conv2, bias2, dense1, bias3, dense2, bias4 = weights.values()
+    images = torch.rand(5, 1, 28, 28)
+
+    # In the order of the notebook: convolution, ReLU, pooling.
+    hidden = functional.max_pool2d(functional.conv2d(images, conv1, bias1).relu(), 2)
+    assert hidden.shape == (5, 8, 12, 12)
+    hidden = functional.max_pool2d(functional.conv2d(hidden, conv2, bias2).relu(), 2)
+    assert hidden.shape == (5, 16, 4, 4)
+    hidden = functional.linear(hidden.flatten(1), dense1, bias3).relu()
+    expected = functional.linear(hidden, dense2, bias4)
+
+    torch.testing.assert_close(network(images), expected)
+
+
+def test_starts_as_keras_starts() -> None:
+    for module in DigitCNN().modules():
+        if isinstance(module, nn.Conv2d | nn.Linear):
+            field = module.weight[0][0].numel()  # Glorot's bound counts the receptive field
+            fan_in, fan_out = module.weight.shape[1] * field, module.weight.shape[0] * field
+            bound = math.sqrt(6 / (fan_in + fan_out))
+            largest = float(module.weight.detach().abs().max())
+            assert 0.9 * bound < largest <= bound
+            assert float(module.weight.detach().std()) == pytest.approx(bound / math.sqrt(3), rel=0.2)
+            assert module.bias is not None
+            assert not module.bias.any()
+
+
+def test_drops_a_fifth_of_the_hidden_values_before_the_last_layer_while_training() -> None:
+    network = DigitCNN(dropout=0.2)
+    seen: list[torch.Tensor] = []
+    last = network.head[-1]
+    last.register_forward_pre_hook(lambda _, args: seen.append(args[0]))
+    images = torch.rand(200, 1, 28, 28)
+    network(images)
+    network.eval()(images)
+    trained, evaluated = seen
+    alive = evaluated != 0
+    assert float((trained[alive] == 0).float().mean()) == pytest.approx(0.2, abs=0.02)
+    kept = alive & (trained != 0)
+    torch.testing.assert_close(trained[kept], evaluated[kept] / 0.8)
+
+
+def test_dropout_and_width_are_arguments() -> None:
+    network = DigitCNN(dropout=0.0, num_classes=26)
+    images = torch.rand(3, 1, 28, 28)
+    assert network(images).shape == (3, 26)
+    torch.testing.assert_close(network(images), network.eval()(images))
