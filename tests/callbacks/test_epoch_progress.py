@@ -1,0 +1,72 @@
+"""Progress in a log file and in a terminal."""
+
+import re
+import sys
+
+import pytest
+from lightning.pytorch import Trainer
+
+from mnist_lightning import MNISTClassifier, MNISTDataModule
+from mnist_lightning.callbacks import EpochProgress
+
+LINE = (
+    r"Epoch {}/2  train/acc 0\.\d{{4}}  train/loss \d\.\d{{4}}"
+    r"  val/acc 0\.\d{{4}}  val/loss \d\.\d{{4}}  \d+\.\d s"
+)
+
+
+def fit(data: MNISTDataModule) -> None:
+    trainer = Trainer(
+        callbacks=[EpochProgress()],
+        logger=False,
+        enable_checkpointing=False,
+        enable_model_summary=False,
+        limit_train_batches=3,
+        log_every_n_steps=1,
+        max_epochs=2,
+    )
+    model = MNISTClassifier()
+    trainer.fit(model, data)
+    trainer.test(model, data, verbose=False)
+
+
+def screen(out: str) -> list[str]:
+    """Returns the lines that a terminal shows in the end."""
+    lines, row, column = [""], 0, 0
+    for piece in re.findall(r"\x1b\[A|\r|\n|[^\r\n\x1b]+", out):
+        if piece == "\x1b[A":
+            row -= 1
+        elif piece == "\r":
+            column = 0
+        elif piece == "\n":
+            row, column = row + 1, 0
+            lines += [""] * (row + 1 - len(lines))
+        else:
+            line = lines[row].ljust(column)
+            lines[row] = line[:column] + piece + line[column + len(piece) :]
+            column += len(piece)
+    return [line.strip() for line in lines if line.strip()]
+
+
+def test_a_log_file_gets_a_line_an_epoch_and_nothing_else(
+    sample: MNISTDataModule, capsys: pytest.CaptureFixture[str]
+) -> None:
+    fit(sample)
+    first, second = capsys.readouterr().out.splitlines()
+    assert re.fullmatch(LINE.format(1), first)
+    assert re.fullmatch(LINE.format(2), second)
+
+
+def test_a_terminal_also_gets_a_bar_that_vanishes(
+    sample: MNISTDataModule,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
+    fit(sample)
+    out = capsys.readouterr().out
+    assert "Epoch 1/2:" in out
+    assert "100%" in out
+    first, second = screen(out)
+    assert re.fullmatch(LINE.format(1), first)
+    assert re.fullmatch(LINE.format(2), second)

@@ -1,0 +1,259 @@
+"""Reading, verifying and downloading, from mirrors of every kind."""
+
+import gzip
+import io
+import socket
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable
+from email.message import Message
+from http.server import BaseHTTPRequestHandler
+from pathlib import Path
+
+import pytest
+from mirror import Answer, Files, Server, sending
+
+from mnist_lightning import download
+from mnist_lightning.errors import DataError, DownloadError, InvalidArgumentError
+
+FIRST = "/train-images-idx3-ubyte.gz"
+
+
+@pytest.mark.parametrize("place", ["MNIST/raw", "."])
+@pytest.mark.parametrize("compressed", [False, True])
+def test_reads_files_that_are_there_without_writing(
+    tmp_path: Path, files: Files, place: str, compressed: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    files.write(tmp_path / place, compressed)
+
+    def refuse(*args: object) -> None:
+        raise OSError(30, "Read-only file system")
+
+    monkeypatch.setattr(Path, "mkdir", refuse)
+    monkeypatch.setattr(download, "write_atomically", refuse)
+    download.fetch(tmp_path, files.table, ["http://127.0.0.1:1/"])
+    assert download.load(tmp_path, files.table) == files.content
+
+
+@pytest.mark.parametrize(
+    "spoil",
+    [
+        lambda content: content[:-1],
+        lambda content: content + b"\0",
+        lambda content: content[:-1] + bytes([content[-1] ^ 1]),
+        lambda content: b"",
+    ],
+    ids=["cut short", "longer", "a bit flipped", "empty"],
+)
+@pytest.mark.parametrize("compressed", [False, True])
+def test_a_damaged_file_is_named_and_downloaded_again(
+    tmp_path: Path,
+    files: Files,
+    server: Server,
+    spoil: Callable[[bytes], bytes],
+    compressed: bool,
+) -> None:
+    files.write(tmp_path, compressed)
+    name = "train-labels-idx1-ubyte" + (".gz" if compressed else "")
+    (tmp_path / name).write_bytes(spoil((tmp_path / name).read_bytes()) if not compressed else b"x")
+    with pytest.raises(DataError, match=f"{name} is damaged"):
+        download.load(tmp_path, files.table)
+    with pytest.raises(DownloadError, match=f"{name} is damaged"):
+        download.fetch(tmp_path, files.table, [])
+    server.serve(files.content)
+    download.fetch(tmp_path, files.table, [server.url])
+    assert download.load(tmp_path, files.table) == files.content
+    assert server.asked == ["/train-labels-idx1-ubyte.gz"]  # the others were right
+
+
+def test_a_gzip_bomb_is_not_unpacked(tmp_path: Path, files: Files) -> None:
+    files.write(tmp_path)
+    name = "t10k-labels-idx1-ubyte"
+    (tmp_path / name).rename(tmp_path / "elsewhere")
+    bomb = gzip.compress(bytes(1 << 26))
+    (tmp_path / f"{name}.gz").write_bytes(bomb)
+    with pytest.raises(DataError, match="damaged"):
+        download.load(tmp_path, files.table)
+
+
+def test_asks_the_next_mirror_for_what_the_first_does_not_have(
+    tmp_path: Path, files: Files, server: Server
+) -> None:
+    names = list(files.table)
+    first = {f"one/{name}": files.content[name] for name in names[:2]}
+    second = {f"two/{name}": content for name, content in files.content.items()}
+    server.serve(first | second)
+    download.fetch(tmp_path, files.table, [f"{server.url}/one", f"{server.url}/two/"])
+    assert download.load(tmp_path, files.table) == files.content
+    assert server.asked == [
+        *(f"/one/{name}.gz" for name in names[:3]),
+        *(f"/two/{name}.gz" for name in names[2:]),
+    ]
+
+
+def redirecting(url: str) -> Answer:
+    def answer(handler: BaseHTTPRequestHandler) -> None:
+        handler.send_response(302)
+        handler.send_header("Location", url)
+        handler.end_headers()
+
+    return answer
+
+
+def resetting(handler: BaseHTTPRequestHandler) -> None:
+    handler.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
+    handler.connection.close()
+
+
+@pytest.mark.parametrize(
+    ("answer", "reason"),
+    [
+        (sending(b"", status=403), "HTTP status 403"),
+        (sending(b"", status=404), "HTTP status 404"),
+        (sending(b"", status=503), "HTTP status 503"),
+        (sending(b"<html>Log in to this network</html>"), "another file"),
+        (sending(gzip.compress(b"other bytes")), "another file"),
+        (sending(gzip.compress(bytes(40_000))[:20]), "cut short"),
+        (sending(b"\x1f\x8b\x08", length=5000), "cut short"),
+        (sending(bytes(1 << 22)), "another file"),
+        (redirecting(FIRST), "redirect"),
+        (resetting, "reset|Remote end closed"),
+    ],
+)
+def test_says_what_was_wrong_with_a_mirror_and_goes_on_with_a_good_one(
+    tmp_path: Path, files: Files, server: Server, answer: Answer, reason: str
+) -> None:
+    server.answers[FIRST] = answer
+    with pytest.raises(DownloadError, match=f"{server.url}{FIRST}: .*({reason})"):
+        download.fetch(tmp_path / "data", files.table, [server.url])
+    assert not (tmp_path / "data").exists()  # nothing half-written, no folder that was not there
+
+    server.serve({f"good/{name}": content for name, content in files.content.items()})
+    download.fetch(tmp_path / "data", files.table, [server.url, f"{server.url}/good"])
+    assert download.load(tmp_path / "data", files.table) == files.content
+
+
+def test_says_when_nobody_answers(tmp_path: Path, files: Files) -> None:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    mirrors = [f"http://127.0.0.1:{port}", "http://no.such.host.invalid"]
+    with pytest.raises(DownloadError) as caught:
+        download.fetch(tmp_path, files.table, mirrors)
+    assert f"http://127.0.0.1:{port}{FIRST}: Connection refused" in str(caught.value)
+    assert "invalid/train-images-idx3-ubyte.gz: " in str(caught.value)
+
+
+@pytest.mark.parametrize("pause", [None, 0.05], ids=["silent", "trickling"])
+def test_gives_up_on_a_mirror_that_gives_next_to_nothing(
+    tmp_path: Path,
+    files: Files,
+    server: Server,
+    pause: float | None,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(download, "PATIENCE_SECONDS", 0.5)
+
+    def answer(handler: BaseHTTPRequestHandler) -> None:
+        if pause is None:
+            time.sleep(1.5)
+            return
+        handler.send_response(200)
+        handler.end_headers()
+        for _ in range(60):
+            time.sleep(pause)
+            handler.wfile.write(b"\0")
+
+    server.answers[FIRST] = answer
+    start = time.monotonic()
+    with pytest.raises(DownloadError, match=r"bytes came in 0.5 seconds|timed out"):
+        download.fetch(tmp_path, files.table, [server.url])
+    assert time.monotonic() - start < 1.4
+    assert server.asked == [FIRST]  # no more is asked of such a mirror
+
+
+def test_default_patience_is_at_most_15_seconds() -> None:
+    assert 5 <= download.PATIENCE_SECONDS <= 15
+
+
+def test_waits_for_a_mirror_that_is_slow_but_steady(
+    server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(download, "PATIENCE_SECONDS", 0.3)
+
+    def answer(handler: BaseHTTPRequestHandler) -> None:
+        handler.send_response(200)
+        handler.end_headers()
+        for _ in range(10):
+            handler.wfile.write(bytes(20_000))
+            time.sleep(0.1)
+
+    server.answers["/slow"] = answer
+    assert download._download(f"{server.url}/slow", 1 << 20) == bytes(200_000)
+
+
+def test_does_not_go_from_https_to_http() -> None:
+    request = urllib.request.Request("https://a.example/file")
+    handler = download._SecureRedirects()
+    arguments = (request, io.BytesIO(), 302, "Found", Message())
+    with pytest.raises(urllib.error.URLError, match="not https"):
+        handler.redirect_request(*arguments, "http://a.example/file")
+    assert handler.redirect_request(*arguments, "https://b.example/file") is not None
+
+
+def test_reads_a_mirror_in_a_folder(tmp_path: Path, files: Files) -> None:
+    files.write(tmp_path / "mirror", compressed=True)
+    download.fetch(tmp_path / "data", files.table, [(tmp_path / "mirror").as_uri()])
+    assert download.load(tmp_path / "data", files.table) == files.content
+
+
+def test_a_crash_in_the_middle_leaves_nothing_half_written(
+    tmp_path: Path, files: Files, server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server.serve(files.content)
+    write = download.write_atomically
+
+    def crash(path: Path, content: bytes) -> None:
+        if path.name == "t10k-images-idx3-ubyte":
+            monkeypatch.setattr("os.fsync", lambda _: (_ for _ in ()).throw(KeyboardInterrupt))
+        write(path, content)
+
+    monkeypatch.setattr(download, "write_atomically", crash)
+    with pytest.raises(KeyboardInterrupt):
+        download.fetch(tmp_path, files.table, [server.url])
+    monkeypatch.undo()
+    raw = tmp_path / "MNIST" / "raw"
+    assert {path.name for path in raw.iterdir()} == set(list(files.table)[:2])
+    download.fetch(tmp_path, files.table, [server.url])
+    assert download.load(tmp_path, files.table) == files.content
+
+
+def test_mirrors_are_those_given_else_those_of_the_environment_then_the_built_in(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    built_in = download.MIRRORS
+    assert all(url.startswith("https://") for url in built_in)
+    monkeypatch.setenv("MNIST_MIRRORS", "http://a/, file:///b")
+    assert download.check_mirrors(None) == ("http://a/", "file:///b", *built_in)
+    assert download.check_mirrors("https://c/,http://d") == ("https://c/", "http://d", *built_in)
+    assert download.check_mirrors(["https://c/"]) == ("https://c/", *built_in)
+    monkeypatch.delenv("MNIST_MIRRORS")
+    assert download.check_mirrors(None) == built_in
+
+
+@pytest.mark.parametrize("url", ["ftp://a/", "http://", "a.example", "/data", "file://data", "://"])
+def test_mirrors_are_checked(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(InvalidArgumentError, match=f"^mirrors is '{url}'; a mirror is a base URL"):
+        download.check_mirrors([url])
+    monkeypatch.setenv("MNIST_MIRRORS", url)
+    with pytest.raises(InvalidArgumentError, match=f"^MNIST_MIRRORS is '{url}'"):
+        download.check_mirrors(None)
+
+
+def test_a_folder_that_cannot_be_written_is_no_download_error(tmp_path: Path, files: Files) -> None:
+    (tmp_path / "file").touch()
+    for folder in (tmp_path / "file", tmp_path / "file" / "below", Path("/proc/none")):
+        with pytest.raises(DataError, match=f"{folder} cannot be written") as caught:
+            download.fetch(folder, files.table, [])
+        assert not isinstance(caught.value, DownloadError)
