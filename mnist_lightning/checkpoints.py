@@ -55,17 +55,22 @@ def read(path: Path) -> Checkpoint:
     if not path.exists():
         raise CheckpointError(f"the checkpoint {path} does not exist; name another --ckpt_path")
     try:
-        if not path.is_file() or not zipfile.is_zipfile(path):
-            raise CheckpointError(f"{path} is no checkpoint, or not a whole one")
+        with zipfile.ZipFile(path) as archive:  # torch.load itself does not look at check sums
+            damaged = archive.testzip()
+        if damaged is not None:
+            raise CheckpointError(f"the checkpoint {path} is damaged")
         checkpoint = torch.load(path, map_location="cpu", weights_only=True)
     except OSError as error:
         raise CheckpointError(f"the checkpoint {path} cannot be read ({error.strerror})") from error
+    except zipfile.BadZipFile as error:
+        raise CheckpointError(f"{path} is no checkpoint, or not a whole one") from error
     except pickle.UnpicklingError as error:
         raise CheckpointError(
             f"the checkpoint {path} is refused: it holds more than tensors and plain values"
         ) from error
-    except (RuntimeError, EOFError) as error:
-        raise CheckpointError(f"the checkpoint {path} is damaged") from error
+    except (RuntimeError, EOFError, ValueError, LookupError, AttributeError, TypeError) as error:
+        # What unpickling and torch raise on a file that was not made by saving.
+        raise CheckpointError(f"{path} is no checkpoint of Lightning") from error
     if not (isinstance(checkpoint, dict) and {"state_dict", "epoch"} <= checkpoint.keys()):
         raise CheckpointError(f"{path} is no checkpoint of Lightning")
     return checkpoint

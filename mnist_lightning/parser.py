@@ -3,6 +3,7 @@
 import re
 import sys
 from collections.abc import Iterator, Sequence
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -73,7 +74,7 @@ def check_configs(args: Sequence[str]) -> None:
 
 
 def _configs(args: Sequence[str]) -> Iterator[Path]:
-    for arg, following in zip(args, [*args[1:], ""], strict=True):
+    for arg, following in pairwise([*args, ""]):
         if arg in ("--config", "-c"):
             yield Path(following)
         elif arg.startswith("--config="):

@@ -1,0 +1,591 @@
+"""The command line, as a user would try it."""
+
+import csv
+import json
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+import yaml
+from conftest import Run
+from mirror import Files, Server, sending
+from PIL import Image
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+from mnist_lightning import DigitCNN, MNISTClassifier
+from mnist_lightning.cli import MNISTCLI, main
+
+SHORT = ["--data.source", "sample", "--trainer.max_epochs", "1", "--trainer.limit_train_batches=5"]
+
+
+def names(folder: Path) -> set[str]:
+    return {path.name for path in folder.iterdir()}
+
+
+def results(run: Path) -> dict[str, Any]:
+    content: dict[str, Any] = json.loads((run / "results.json").read_text())
+    return content
+
+
+def config(run: Path) -> dict[str, Any]:
+    content: dict[str, Any] = yaml.safe_load((run / "config.yaml").read_text())
+    return content
+
+
+def fail(capsys: pytest.CaptureFixture[str], *args: str) -> tuple[object, str]:
+    """Runs a command line that must fail; returns its exit status and what it says on stderr."""
+    with pytest.raises(SystemExit) as caught:
+        main(args)
+    err = capsys.readouterr().err
+    assert "Traceback" not in err
+    assert "usage" not in err.lower()
+    last = err.splitlines()[-1]
+    assert last.startswith("error: ")
+    return caught.value.code, last
+
+
+@pytest.fixture
+def trained(fitted: Run, workdir: Path) -> Path:
+    """A working directory that holds a copy of a finished run."""
+    shutil.copytree(fitted.folder, workdir / "lightning_logs" / "version_0")
+    return workdir
+
+
+# --- fit
+
+
+def test_fit_fills_the_run_folder(fitted: Run) -> None:
+    found = {re.sub(r"^events\..*", "events", name) for name in names(fitted.folder)}
+    assert found == {
+        "checkpoints",
+        "config.yaml",
+        "curves.png",
+        "events",
+        "hparams.yaml",
+        "predictions.png",
+        "results.json",
+    }
+    assert names(fitted.folder / "checkpoints") == {"best.ckpt", "last.ckpt"}
+    assert names(fitted.folder.parent.parent) == {"lightning_logs"}  # nothing else is written
+    for name in ("curves.png", "predictions.png"):
+        with Image.open(fitted.folder / name) as image:
+            image.load()
+        assert (fitted.folder / name).stat().st_size < 300_000
+
+
+def test_fit_logs_a_point_an_epoch(fitted: Run) -> None:
+    events = EventAccumulator(str(fitted.folder), size_guidance={"images": 0}).Reload()
+    points = {tag: [e.step for e in events.Scalars(tag)] for tag in events.Tags()["scalars"]}
+    epochs = [1, 2, 3]
+    assert points == {
+        "train/loss": epochs,
+        "train/acc": epochs,
+        "val/loss": epochs,
+        "val/acc": epochs,
+        "test/loss": [3],
+        "test/acc": [3],
+    }
+    images = {tag: [e.step for e in events.Images(tag)] for tag in events.Tags()["images"]}
+    assert images == {
+        "learning curves": epochs,
+        "predictions/validation": epochs,
+        "predictions/test": [3],
+    }
+
+
+def test_fit_keeps_the_best_and_the_last_weights(fitted: Run) -> None:
+    events = EventAccumulator(str(fitted.folder)).Reload()
+    losses = [event.value for event in events.Scalars("val/loss")]
+    best, last = (
+        torch.load(fitted.folder / "checkpoints" / f"{name}.ckpt", weights_only=True)
+        for name in ("best", "last")
+    )
+    assert best["epoch"] == losses.index(min(losses))
+    assert last["epoch"] == 2
+
+
+def test_fit_tests_the_best_checkpoint_and_says_so(fitted: Run) -> None:
+    written = results(fitted.folder)
+    assert written["dataset"] == "MNIST sample"
+    assert written["epochs"] == 3
+    assert written["parameters"] == 37_610
+    assert written["seed"] == 0
+    assert Path(written["checkpoint"]) == fitted.folder / "checkpoints" / "best.ckpt"
+
+    data = fitted.cli.datamodule
+    model = MNISTClassifier.load_from_checkpoint(written["checkpoint"], weights_only=True).eval()
+    images, labels = data.test_set.__getitems__(list(range(1000)))
+    with torch.no_grad():
+        logits = model(images)
+    accuracy = float((logits.argmax(dim=1) == labels).float().mean())
+    assert written["test/acc"] == pytest.approx(accuracy, abs=1e-6)
+    assert accuracy > 0.8
+    loss = float(torch.nn.functional.cross_entropy(logits, labels))
+    assert written["test/loss"] == pytest.approx(loss, rel=1e-4)
+
+    lines = fitted.out.splitlines()
+    assert f"Test accuracy {accuracy:.2%}, loss {loss:.4f}" in lines
+    assert lines[-2:] == [
+        "Run folder: lightning_logs/version_0",
+        "To look:    tensorboard --logdir lightning_logs",
+    ]
+    assert sum(line.startswith("Epoch ") for line in lines) == 3
+
+
+def test_fit_is_reproducible_and_depends_on_its_seed(workdir: Path) -> None:
+    weights = []
+    for seed in ("3", "3", "4"):
+        cli = main(["fit", *SHORT, "--seed_everything", seed])
+        weights.append(torch.cat([p.flatten() for p in cli.model.parameters()]))
+    assert torch.equal(weights[0], weights[1])
+    assert not torch.equal(weights[0], weights[2])
+    assert names(workdir / "lightning_logs") == {"version_0", "version_1", "version_2"}
+
+
+def test_fit_again_opens_a_new_run_and_leaves_the_old_one(trained: Path) -> None:
+    old = trained / "lightning_logs" / "version_0"
+    before = {path: path.read_bytes() for path in old.rglob("*") if path.is_file()}
+    main(["fit", *SHORT])
+    assert names(old.parent) == {"version_0", "version_1"}
+    assert {path: path.read_bytes() for path in old.rglob("*") if path.is_file()} == before
+
+
+def test_config_of_a_run_repeats_it(fitted: Run, workdir: Path) -> None:
+    saved = config(fitted.folder)
+    assert saved["data"]["source"] == "sample"
+    assert saved["seed_everything"] == 0
+    main(["fit", "--config", str(fitted.folder / "config.yaml")])
+    again = workdir / "lightning_logs" / "version_0"
+    for name in ("test/acc", "test/loss", "epochs"):
+        assert results(again)[name] == results(fitted.folder)[name]
+    assert config(again) == saved
+
+
+def test_fit_without_network_uses_the_sample_and_says_so_twice(
+    workdir: Path, files: Files, server: Server, capsys: pytest.CaptureFixture[str]
+) -> None:
+    server.answers["/train-images-idx3-ubyte.gz"] = sending(b"", status=503)
+    main(["fit", *SHORT[2:], "--data.mirrors", server.url])
+    run = workdir / "lightning_logs" / "version_0"
+    out, err = capsys.readouterr()
+    for stream in (out, err):  # beside the result, and at the start
+        assert "WARNING: this is not MNIST but the embedded sample" in stream
+        assert f"{server.url}/train-images-idx3-ubyte.gz: HTTP status 503" in stream
+    assert out.index("Test accuracy") < out.index("WARNING")
+    assert results(run)["dataset"] == "MNIST sample"
+    assert config(run)["data"]["source"] == "sample"
+
+
+def test_fit_downloads(workdir: Path, files: Files, server: Server) -> None:
+    server.serve(files.content)
+    cli = main(["fit", *SHORT[2:], "--data.mirrors", f"[{server.url}]", "--data.batch_size", "8"])
+    assert cli.datamodule.dataset_name == "MNIST"
+    run = workdir / "lightning_logs" / "version_0"
+    assert results(run)["dataset"] == "MNIST"
+    assert config(run)["data"]["source"] == "mnist"
+    assert names(workdir / "data" / "MNIST" / "raw") == set(files.table)
+
+
+def test_fast_dev_run_writes_nothing(workdir: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    main(["fit", "--data.source", "sample", "--trainer.fast_dev_run", "true"])
+    assert names(workdir) == set()
+    out = capsys.readouterr().out
+    assert "Test accuracy" in out
+    assert "no checkpoint was kept" in out
+
+
+def test_fit_without_validation_tests_the_last_weights(workdir: Path) -> None:
+    main(["fit", *SHORT, "--trainer.limit_val_batches", "0"])
+    run = workdir / "lightning_logs" / "version_0"
+    assert names(run / "checkpoints") == {"last.ckpt"}
+    assert Path(results(run)["checkpoint"]).name == "last.ckpt"
+
+
+def test_fit_without_logger_has_a_run_folder_all_the_same(workdir: Path) -> None:
+    for version in (0, 1):
+        main(["fit", *SHORT, "--trainer.logger", "false"])
+        run = workdir / "lightning_logs" / f"version_{version}"
+        expected = {"checkpoints", "config.yaml", "curves.png", "predictions.png", "results.json"}
+        assert names(run) == expected
+    assert names(workdir) == {"lightning_logs"}
+
+
+def test_fit_with_another_logger_writes_into_its_folder(workdir: Path) -> None:
+    main(["fit", *SHORT, "--trainer.logger", "CSVLogger", "--trainer.logger.save_dir", "logs"])
+    run = workdir / "logs" / "lightning_logs" / "version_0"
+    assert {"metrics.csv", "results.json", "curves.png", "predictions.png"} < names(run)
+    assert names(workdir) == {"logs"}
+
+
+@pytest.mark.parametrize(
+    "option",
+    ["enable_checkpointing=false", "enable_progress_bar=false", "limit_test_batches=0"],
+)
+def test_fit_without_some_part(
+    workdir: Path, option: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    main(["fit", *SHORT, f"--trainer.{option}"])
+    out = capsys.readouterr().out
+    run = workdir / "lightning_logs" / "version_0"
+    assert (run / "checkpoints").exists() == ("checkpointing" not in option)
+    assert ("Epoch 1/1" in out) == ("progress_bar" not in option)
+    assert (run / "results.json").exists() == ("test_batches" not in option)
+    assert ("there is no result" in out) == ("test_batches" in option)
+
+
+def test_barebones_is_for_measuring(workdir: Path) -> None:
+    with pytest.warns(UserWarning, match="barebones"):
+        main(["fit", *SHORT, "--trainer.barebones", "true"])
+    assert names(workdir) == set()
+
+
+def test_fit_elsewhere(workdir: Path) -> None:
+    main(["fit", *SHORT, "--trainer.default_root_dir", "there"])
+    main(["test", "--trainer.default_root_dir", "there"])
+    assert names(workdir) == {"there"}
+    assert names(workdir / "there" / "lightning_logs") == {"version_0", "version_1"}
+
+
+# --- resuming
+
+
+def test_last_goes_on_in_its_own_run(trained: Path) -> None:
+    run = trained / "lightning_logs" / "version_0"
+    before = config(run)
+    cli = main(["fit", "--ckpt_path", "last", "--trainer.max_epochs", "5"])
+    assert names(run.parent) == {"version_0"}
+    assert cli.trainer.current_epoch == 5
+    assert results(run)["epochs"] == 5
+    assert names(run / "checkpoints") == {"best.ckpt", "last.ckpt"}
+    events = EventAccumulator(str(run)).Reload()
+    assert [event.step for event in events.Scalars("val/loss")] == [1, 2, 3, 4, 5]
+    # The config still repeats the run from its beginning, with the epochs it now has.
+    before["trainer"]["max_epochs"] = 5
+    assert config(run) == before
+
+
+def test_last_takes_the_options_of_its_run(workdir: Path) -> None:
+    main(["fit", *SHORT, "--data.batch_size", "50", "--model.learning_rate", "0.01"])
+    cli = main(["fit", "--ckpt_path", "last", "--trainer.max_epochs", "2"])
+    assert cli.datamodule.batch_size == 50
+    assert cli.model.learning_rate == 0.01
+    assert cli.trainer.limit_train_batches == 5
+
+
+def test_a_path_goes_on_in_a_new_run(trained: Path) -> None:
+    path = trained / "lightning_logs" / "version_0" / "checkpoints" / "last.ckpt"
+    with pytest.warns(UserWarning, match="The dirpath has changed"):
+        cli = main(["fit", "--ckpt_path", str(path), "--trainer.max_epochs", "4"])
+    assert cli.trainer.current_epoch == 4
+    run = trained / "lightning_logs" / "version_1"
+    assert config(run)["ckpt_path"] == str(path)
+    assert Path(results(run)["checkpoint"]).parent.parent == run
+
+
+# --- validate, test, predict
+
+
+def test_validate_prints_and_writes_nothing(
+    trained: Path, fitted: Run, capsys: pytest.CaptureFixture[str]
+) -> None:
+    main(["validate"])
+    out = capsys.readouterr().out
+    loss = min(
+        event.value for event in EventAccumulator(str(fitted.folder)).Reload().Scalars("val/loss")
+    )
+    assert re.search(rf"^Validation accuracy \d\d\.\d\d%, loss {loss:.4f}$", out, re.MULTILINE)
+    assert "lightning_logs/version_0/checkpoints/best.ckpt" in out
+    assert names(trained) == {"lightning_logs"}
+    assert names(trained / "lightning_logs") == {"version_0"}
+
+
+@pytest.mark.parametrize("extra", [[], ["--config", "fit.yaml"], ["--ckpt_path", "best"]])
+def test_test_takes_the_best_checkpoint_of_the_newest_run(
+    trained: Path, fitted: Run, extra: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    shutil.copy(fitted.folder / "config.yaml", "fit.yaml")  # says ckpt_path: null
+    main(["test", *extra])
+    run = trained / "lightning_logs" / "version_1"
+    assert names(run) == {"config.yaml", "predictions.png", "results.json"}  # and no events
+    expected, found = results(fitted.folder), results(run)
+    for name in ("test/acc", "test/loss", "dataset"):
+        assert found[name] == expected[name]
+    best = Path("lightning_logs/version_0/checkpoints/best.ckpt")
+    assert Path(found["checkpoint"]) == trained / best
+    assert f"Weights:    {best} (epoch {expected['checkpoint_epoch']})" in capsys.readouterr().out
+    assert config(run)["ckpt_path"] == str(best)
+    assert config(run)["data"]["source"] == "sample"
+
+
+def test_a_second_test_still_finds_the_run_with_the_weights(trained: Path) -> None:
+    for version in (1, 2):
+        main(["test"])
+        path = Path(results(trained / "lightning_logs" / f"version_{version}")["checkpoint"])
+        assert path.parent.parent.name == "version_0"
+
+
+def test_a_mismatch_of_the_data_is_said(
+    trained: Path, files: Files, capsys: pytest.CaptureFixture[str]
+) -> None:
+    files.write(trained / "data")
+    main(["test", "--data.source", "mnist"])
+    assert "NOTE: the weights were trained on the sample only" in capsys.readouterr().out
+    main(["test"])
+    assert "NOTE" not in capsys.readouterr().out
+
+    path = trained / "lightning_logs" / "version_0" / "checkpoints" / "best.ckpt"
+    content = torch.load(path, weights_only=True)
+    content["datamodule_hyper_parameters"]["source"] = "mnist"
+    torch.save(content, path)
+    main(["test", "--data.source", "sample"])
+    assert "the weights have seen the sample's digits before" in capsys.readouterr().out
+
+
+def test_predict_writes_a_table(trained: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    cli = main(["predict"])
+    run = trained / "lightning_logs" / "version_1"
+    assert names(run) == {"config.yaml", "predictions.csv"}
+    with (run / "predictions.csv").open(newline="") as file:
+        header, *rows = csv.reader(file)
+    assert header == ["file", "label", "probability", *(f"p{i}" for i in range(10))]
+    assert [row[0] for row in rows] == [f"test/{index:05d}" for index in range(1000)]
+    images, _ = cli.datamodule.test_set.__getitems__(list(range(1000)))
+    with torch.no_grad():
+        expected = cli.model.eval()(images).softmax(dim=1)
+    found = torch.tensor([[float(value) for value in row[3:]] for row in rows])
+    torch.testing.assert_close(found, expected, rtol=0, atol=2e-6)
+    assert [int(row[1]) for row in rows] == expected.argmax(dim=1).tolist()
+    assert [row[2] for row in rows] == [row[3 + int(row[1])] for row in rows]
+    out = capsys.readouterr().out
+    assert f"test/00009  {rows[9][1]:>5}" in out
+    assert "1,000 rows" in out
+
+
+@pytest.mark.parametrize("subcommand", ["validate", "test", "predict"])
+def test_untrained_weights_are_never_used(
+    workdir: Path, subcommand: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    code, line = fail(capsys, subcommand)
+    assert code == 1
+    assert "no run below lightning_logs holds a checkpoint" in line
+    assert "fit' first" in line
+    assert names(workdir) == set()
+
+
+def test_options_of_the_weights_are_defaults_that_the_user_can_override(workdir: Path) -> None:
+    main(["fit", *SHORT, "--model.dropout", "0.5", "--data.val_fraction", "0.3"])
+    cli = main(["validate"])
+    assert cli.model.hparams["dropout"] == 0.5
+    assert len(cli.datamodule.val_set) == 1_200
+    cli = main(["validate", "--data.val_fraction", "0.1"])
+    assert len(cli.datamodule.val_set) == 400
+
+
+def test_weights_of_another_network_are_refused(
+    trained: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    code, line = fail(capsys, "test", "--model.num_classes", "7")
+    assert code == 1
+    assert "best.ckpt was made by another network" in line
+    assert names(trained / "lightning_logs") == {"version_0"}
+
+
+def test_another_network_trains_and_is_tested(workdir: Path) -> None:
+    cli = main(["fit", *SHORT, "--model.network", "mnist_lightning.DigitCNN"])
+    assert isinstance(cli.model.network, DigitCNN)
+    assert results(workdir / "lightning_logs" / "version_0")["parameters"] == 37_610
+
+
+# --- what goes wrong
+
+
+@pytest.mark.parametrize(
+    ("args", "code", "message"),
+    [
+        ("--data.val_fraction 1.5", 2, "--data.val_fraction is 1.5; it must lie between 0 and 1"),
+        ("--data.batch_size 0", 2, "--data.batch_size is 0; it must be at least 1"),
+        ("--data.batch_size many", 2, "--data.batch_size is 'many'; it must be int"),
+        ("--data.source web", 2, "--data.source is 'web'; it must be one of 'auto', 'mnist', 'sa"),
+        ("--data.mirrors gopher://a", 2, "--data.mirrors is 'gopher://a'; a mirror is a base URL"),
+        ("--data.data_dir /proc/x", 1, "data_dir /proc/x cannot be written"),
+        ("--data.data_dir /dev/null", 1, "data_dir /dev/null cannot be written"),
+        ("--data.source sample --data.val_fraction 1e-9", 2, "val_fraction is 1e-09; of 4,000"),
+        ("--model.learning_rate -1", 2, "--model.learning_rate is -1.0; it must be a positive"),
+        ("--model.dropout 2", 2, "--model.dropout is 2.0; it must lie in [0, 1)"),
+        ("--model.network Nothing", 2, "--model.network is 'Nothing'; it must be the path of a"),
+        ("--seed_everything -1", 2, "--seed_everything is -1; it must lie in 0 to 4294967295"),
+        ("--trainer.max_epochs some", 2, "--trainer.max_epochs is 'some'; it must be int or null"),
+        ("--trainer.max_epochs -5", 2, "the Trainer refuses its options: `max_epochs` must be"),
+        ("--trainer.accelerator abacus", 2, "invalid accelerator name: `accelerator='abacus'`"),
+        ("--trainer.default_root_dir /dev/null", 1, "/dev/null/lightning_logs/version_0 cannot be"),
+        ("--no_such_option 1", 2, "unrecognized arguments: --no_such_option 1; add --help"),
+        ("--weights_only false", 2, "unrecognized arguments: --weights_only false"),
+        ("--config missing.yaml", 1, "the config file missing.yaml cannot be read (No such file"),
+        ("--config=missing.yaml", 1, "the config file missing.yaml cannot be read (No such file"),
+        ("--config broken.yaml", 1, "the config file broken.yaml is no YAML: "),
+        ("--config binary.yaml", 1, "the config file binary.yaml is no YAML: "),
+        ("--config list.yaml", 1, "the config file list.yaml has no options"),
+        ("--config wrong.yaml", 2, "does not accept option 'data.batchsize'"),
+        ("--ckpt_path missing.ckpt", 1, "the checkpoint missing.ckpt does not exist"),
+        ("--ckpt_path broken.yaml", 1, "broken.yaml is no checkpoint"),
+        ("--ckpt_path last", 1, "--ckpt_path is 'last', but no run below lightning_logs"),
+    ],
+)
+def test_bad_input_gets_one_sentence(
+    workdir: Path,
+    files: Files,
+    args: str,
+    code: int,
+    message: str,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    (workdir / "broken.yaml").write_text("a: [1, 2\nb: }{")
+    (workdir / "binary.yaml").write_bytes(bytes(range(256)))
+    (workdir / "list.yaml").write_text("- 1\n- 2\n")
+    (workdir / "wrong.yaml").write_text("data:\n  batchsize: 3\n")
+    before = names(workdir)
+    found, line = fail(capsys, "fit", *args.split())
+    assert message in line
+    assert found == code
+    assert names(workdir) == before  # nothing was begun
+
+
+@pytest.mark.parametrize(
+    ("args", "message"),
+    [
+        ([], "one of {fit,validate,test,predict}"),
+        (["fly"], "invalid choice: 'fly'"),
+        (["--config", "good.yaml", "fit"], "write the subcommand first, then its options"),
+    ],
+)
+def test_a_wrong_subcommand_gets_one_sentence(
+    workdir: Path, args: list[str], message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (workdir / "good.yaml").write_text("data:\n  batch_size: 3\n")
+    code, line = fail(capsys, *args)
+    assert code == 2
+    assert message in line
+
+
+def test_mirrors_of_the_environment_are_checked(
+    workdir: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("MNIST_MIRRORS", "somewhere")
+    code, line = fail(capsys, "fit")
+    assert (code, line.split(";")[0]) == (2, "error: MNIST_MIRRORS is 'somewhere'")
+
+
+def test_source_mnist_without_network_fails_in_one_sentence(
+    workdir: Path, files: Files, server: Server, capsys: pytest.CaptureFixture[str]
+) -> None:
+    code, line = fail(capsys, "fit", "--data.source", "mnist", "--data.mirrors", server.url)
+    assert code == 1
+    assert f"{server.url}/train-images-idx3-ubyte.gz: HTTP status 404" in line
+    assert "--data.source sample" in line
+    assert names(workdir) == set()
+
+
+def test_errors_that_nobody_foresaw_keep_their_traceback(
+    workdir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(self: MNISTClassifier, *args: object) -> None:
+        raise ValueError("a bug")
+
+    monkeypatch.setattr(MNISTClassifier, "training_step", broken)
+    with pytest.raises(ValueError, match="a bug"):
+        main(["fit", *SHORT])
+
+
+def test_a_checkpoint_cannot_have_a_class_imported(
+    trained: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (trained / "planted.py").write_text("raise SystemExit('planted.py was imported')")
+    path = trained / "lightning_logs" / "version_0" / "checkpoints" / "best.ckpt"
+    content = torch.load(path, weights_only=True)
+    content["hyper_parameters"]["network"] = {"class_path": "planted.Network"}
+    content["hyper_parameters"]["_class_path"] = "planted.Model"
+    content["hyper_parameters"]["_instantiator"] = "planted.instantiate"
+    torch.save(content, path)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(trained)
+        for subcommand in ("validate", "test", "predict"):
+            main([subcommand])
+    assert "planted" not in sys.modules
+
+
+def test_help_is_short_and_says_what_ours_are(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as caught:
+        main(["fit", "--help"])
+    assert caught.value.code == 0
+    text = capsys.readouterr().out
+    assert len(text.splitlines()) < 600
+    words = " ".join(text.split())
+    assert "--data.val_fraction VAL_FRACTION Part of the training images that validates" in words
+    assert "--ckpt_path CKPT_PATH A checkpoint file, or best or last" in words
+
+
+# --- as a process
+
+
+def command(*args: str) -> list[str]:
+    return [sys.executable, "-m", "mnist_lightning", *args]
+
+
+def environment() -> dict[str, str]:
+    return {name: value for name, value in os.environ.items() if name != "MNIST_MIRRORS"}
+
+
+def test_runs_as_a_module_and_is_quiet_in_a_log_file(workdir: Path) -> None:
+    done = subprocess.run(
+        command("fit", *SHORT), capture_output=True, text=True, check=True, env=environment()
+    )
+    assert done.stderr == ""
+    lines = done.stdout.splitlines()
+    assert lines[0] == "Training on cpu with seed 0, into lightning_logs/version_0" or (
+        torch.cuda.is_available()
+    )
+    assert [line.split()[0] for line in lines[1:]] == [
+        "Epoch",
+        "Test",
+        "Weights:",
+        "Data:",
+        "Run",
+        "To",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("signum", "code", "message"),
+    [(signal.SIGINT, 130, "stopped by Ctrl-C"), (signal.SIGTERM, 143, "stopped by SIGTERM")],
+)
+def test_signals_have_their_exit_status(
+    workdir: Path, signum: signal.Signals, code: int, message: str
+) -> None:
+    process = subprocess.Popen(
+        command("fit", "--data.source", "sample", "--trainer.max_epochs", "500"),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=environment(),
+    )
+    assert process.stdout is not None
+    while not process.stdout.readline().startswith("Epoch 1/"):
+        time.sleep(0.01)
+    process.send_signal(signum)
+    _, err = process.communicate(timeout=20)
+    assert process.returncode == code
+    assert err.splitlines()[-1] == f"error: {message}"
+    assert not (workdir / "lightning_logs" / "version_0" / "results.json").exists()
+
+
+def test_returns_the_cli_object(fitted: Run) -> None:
+    assert isinstance(fitted.cli, MNISTCLI)
+    assert fitted.cli.trainer.current_epoch == 3
