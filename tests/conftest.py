@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 import torch
-from mirror import Files, Server
+from mirror import Files, Server, sending
 
 from mnist_lightning.cli import MNISTCLI, main
 from mnist_lightning.datamodule import MNISTDataModule
@@ -153,7 +153,8 @@ def server() -> Iterator[Server]:
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
             mirror.asked.append(self.path)
-            mirror.answers.get(self.path, lambda handler: handler.send_error(404))(self)
+            answer = mirror.answers.get(self.path, sending(b"", status=404))
+            answer(self)
 
         def log_message(self, *args: object) -> None:
             pass

@@ -57,7 +57,7 @@ def test_a_path_is_taken_as_it_is(tmp_path: Path) -> None:
 
 
 def test_says_when_there_is_none(tmp_path: Path) -> None:
-    with pytest.raises(CheckpointError, match="no run below .*lightning_logs holds a checkpoint"):
+    with pytest.raises(CheckpointError, match=r"no run below .*lightning_logs holds a checkpoint"):
         checkpoints.find("best", tmp_path)
 
 

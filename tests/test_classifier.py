@@ -76,10 +76,12 @@ def test_computes_metrics_once_an_epoch(monkeypatch: pytest.MonkeyPatch) -> None
     model = MNISTClassifier()
     computed: list[str] = []
     for name, metric in model.train_metrics.items():
-        compute = metric.compute
-        monkeypatch.setattr(
-            metric, "compute", lambda name=name, compute=compute: (computed.append(name), compute())[1]
-        )
+
+        def counted(name: str = name, compute: Any = metric.compute) -> Any:
+            computed.append(str(name))
+            return compute()
+
+        monkeypatch.setattr(metric, "compute", counted)
     data = loader(torch.rand(160, 1, 28, 28), torch.randint(10, (160,)))
     quiet_trainer(max_epochs=2).fit(model, data, data)
     assert sorted(computed) == ["train/acc", "train/acc", "train/loss", "train/loss"]

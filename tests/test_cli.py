@@ -16,9 +16,9 @@ import pytest
 import torch
 import yaml
 from conftest import Run
+from events import scalars, steps
 from mirror import Files, Server, sending
 from PIL import Image
-from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from mnist_lightning import DigitCNN, MNISTClassifier
 from mnist_lightning.cli import MNISTCLI, main
@@ -82,19 +82,14 @@ def test_fit_fills_the_run_folder(fitted: Run) -> None:
 
 
 def test_fit_logs_a_point_an_epoch(fitted: Run) -> None:
-    events = EventAccumulator(str(fitted.folder), size_guidance={"images": 0}).Reload()
-    points = {tag: [e.step for e in events.Scalars(tag)] for tag in events.Tags()["scalars"]}
     epochs = [1, 2, 3]
-    assert points == {
+    assert steps(fitted.folder) == {
         "train/loss": epochs,
         "train/acc": epochs,
         "val/loss": epochs,
         "val/acc": epochs,
         "test/loss": [3],
         "test/acc": [3],
-    }
-    images = {tag: [e.step for e in events.Images(tag)] for tag in events.Tags()["images"]}
-    assert images == {
         "learning curves": epochs,
         "predictions/validation": epochs,
         "predictions/test": [3],
@@ -102,8 +97,7 @@ def test_fit_logs_a_point_an_epoch(fitted: Run) -> None:
 
 
 def test_fit_keeps_the_best_and_the_last_weights(fitted: Run) -> None:
-    events = EventAccumulator(str(fitted.folder)).Reload()
-    losses = [event.value for event in events.Scalars("val/loss")]
+    losses = [loss for _, loss in scalars(fitted.folder)["val/loss"]]
     best, last = (
         torch.load(fitted.folder / "checkpoints" / f"{name}.ckpt", weights_only=True)
         for name in ("best", "last")
@@ -265,8 +259,7 @@ def test_last_goes_on_in_its_own_run(trained: Path) -> None:
     assert cli.trainer.current_epoch == 5
     assert results(run)["epochs"] == 5
     assert names(run / "checkpoints") == {"best.ckpt", "last.ckpt"}
-    events = EventAccumulator(str(run)).Reload()
-    assert [event.step for event in events.Scalars("val/loss")] == [1, 2, 3, 4, 5]
+    assert steps(run)["val/loss"] == [1, 2, 3, 4, 5]
     # The config still repeats the run from its beginning, with the epochs it now has.
     before["trainer"]["max_epochs"] = 5
     assert config(run) == before
@@ -298,9 +291,7 @@ def test_validate_prints_and_writes_nothing(
 ) -> None:
     main(["validate"])
     out = capsys.readouterr().out
-    loss = min(
-        event.value for event in EventAccumulator(str(fitted.folder)).Reload().Scalars("val/loss")
-    )
+    loss = min(loss for _, loss in scalars(fitted.folder)["val/loss"])
     assert re.search(rf"^Validation accuracy \d\d\.\d\d%, loss {loss:.4f}$", out, re.MULTILINE)
     assert "lightning_logs/version_0/checkpoints/best.ckpt" in out
     assert names(trained) == {"lightning_logs"}

@@ -201,7 +201,7 @@ def test_falls_back_to_the_sample_and_says_why(
 
 def test_source_mnist_never_falls_back(tmp_path: Path, files: Files, server: Server) -> None:
     data = MNISTDataModule(str(tmp_path), source="mnist", mirrors=server.url)
-    with pytest.raises(DownloadError, match="HTTP status 404.*--data.source sample"):
+    with pytest.raises(DownloadError, match=r"HTTP status 404.*--data.source sample"):
         data.prepare_data()
     with pytest.raises(DataError, match="is not in"):
         data.setup("fit")
@@ -219,7 +219,7 @@ def test_source_sample_never_looks_at_the_folder(tmp_path: Path, files: Files) -
 def test_a_folder_that_cannot_be_used_is_an_error(tmp_path: Path, files: Files) -> None:
     (tmp_path / "file").touch()
     data = MNISTDataModule(str(tmp_path / "file"))
-    with pytest.raises(DataError, match="file cannot be written .*; choose another folder"):
+    with pytest.raises(DataError, match=r"file cannot be written .*; choose another folder"):
         data.prepare_data()
 
 

@@ -7,7 +7,7 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable
-from email.message import Message
+from http.client import HTTPMessage
 from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 
@@ -16,6 +16,7 @@ from mirror import Answer, Files, Server, sending
 
 from mnist_lightning import download
 from mnist_lightning.errors import DataError, DownloadError, InvalidArgumentError
+from mnist_lightning.files import write_atomically
 
 FIRST = "/train-images-idx3-ubyte.gz"
 
@@ -196,7 +197,7 @@ def test_waits_for_a_mirror_that_is_slow_but_steady(
 def test_does_not_go_from_https_to_http() -> None:
     request = urllib.request.Request("https://a.example/file")
     handler = download._SecureRedirects()
-    arguments = (request, io.BytesIO(), 302, "Found", Message())
+    arguments = (request, io.BytesIO(), 302, "Found", HTTPMessage())
     with pytest.raises(urllib.error.URLError, match="not https"):
         handler.redirect_request(*arguments, "http://a.example/file")
     assert handler.redirect_request(*arguments, "https://b.example/file") is not None
@@ -212,7 +213,7 @@ def test_a_crash_in_the_middle_leaves_nothing_half_written(
     tmp_path: Path, files: Files, server: Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     server.serve(files.content)
-    write = download.write_atomically
+    write = write_atomically
 
     def crash(path: Path, content: bytes) -> None:
         if path.name == "t10k-images-idx3-ubyte":

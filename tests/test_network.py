@@ -52,7 +52,9 @@ def test_starts_as_keras_starts() -> None:
             bound = math.sqrt(6 / (fan_in + fan_out))
             largest = float(module.weight.detach().abs().max())
             assert 0.9 * bound < largest <= bound
-            assert float(module.weight.detach().std()) == pytest.approx(bound / math.sqrt(3), rel=0.2)
+            assert float(module.weight.detach().std()) == pytest.approx(
+                bound / math.sqrt(3), rel=0.2
+            )
             assert module.bias is not None
             assert not module.bias.any()
 

@@ -5,9 +5,11 @@ from math import nan
 import numpy as np
 import pytest
 import torch
+from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 from matplotlib.patches import Rectangle
 from matplotlib.text import Text
 
@@ -19,6 +21,16 @@ HISTORY = {
     "train/acc": [0.8, 0.9, 0.95],
     "val/acc": [0.85, 0.93, 0.92],
 }
+
+
+def data(line: Line2D) -> tuple[list[float], list[float]]:
+    return np.asarray(line.get_xdata()).tolist(), np.asarray(line.get_ydata()).tolist()
+
+
+def legend(axes: Axes) -> list[str]:
+    found = axes.get_legend()
+    assert found is not None
+    return [text.get_text() for text in found.get_texts()]
 
 
 def pixels(figure: Figure) -> np.ndarray:
@@ -36,15 +48,13 @@ def test_curves_show_training_against_validation() -> None:
     assert "accuracy" in accuracy.get_ylabel()
     for axes, kind in ((loss, "loss"), (accuracy, "acc")):
         train, val, best = axes.get_lines()
-        assert list(np.asarray(train.get_xdata())) == [1, 2, 3]
-        assert list(np.asarray(train.get_ydata())) == HISTORY[f"train/{kind}"]
-        assert list(np.asarray(val.get_ydata())) == HISTORY[f"val/{kind}"]
-        assert set(np.asarray(best.get_xdata())) == {2}  # the epoch of the lowest validation loss
+        assert data(train) == ([1, 2, 3], HISTORY[f"train/{kind}"])
+        assert data(val) == ([1, 2, 3], HISTORY[f"val/{kind}"])
+        assert set(data(best)[0]) == {2}  # the epoch of the lowest validation loss
         assert train.get_color() != val.get_color()
         assert train.get_linestyle() != val.get_linestyle()  # for readers without colours
         assert train.get_marker() != val.get_marker()
-    legends = [[text.get_text() for text in axes.get_legend().get_texts()] for axes in figure.axes]
-    assert legends == [
+    assert [legend(axes) for axes in figure.axes] == [
         ["training 0.2000", "validation 0.3000", "lowest validation loss: epoch 2"],
         ["training 95.00%", "validation 92.00%", "lowest validation loss: epoch 2"],
     ]
@@ -53,9 +63,9 @@ def test_curves_show_training_against_validation() -> None:
 def test_curves_leave_out_what_was_not_measured() -> None:
     history = HISTORY | {"val/loss": [nan, 0.25, nan], "val/acc": [nan, nan, nan]}
     loss, accuracy = plot_learning_curves(history).axes
-    assert list(np.asarray(loss.get_lines()[1].get_xdata())) == [2]
-    assert len(accuracy.get_lines()[1].get_xdata()) == 0
-    assert accuracy.get_legend().get_texts()[1].get_text() == "validation"
+    assert data(loss.get_lines()[1]) == ([2], [0.25])
+    assert data(accuracy.get_lines()[1]) == ([], [])
+    assert legend(accuracy)[1] == "validation"
 
 
 def test_curves_of_a_run_without_validation_or_with_one_epoch() -> None:
@@ -68,8 +78,8 @@ def test_curves_of_a_run_without_validation_or_with_one_epoch() -> None:
 def test_curves_take_other_names() -> None:
     history = {"a": [1.0], "b": [2.0], "c": [0.1], "d": [0.2]}
     loss, accuracy = plot_learning_curves(history, loss=("a", "b"), accuracy=("c", "d")).axes
-    assert [line.get_ydata()[0] for line in loss.get_lines()[:2]] == [1, 2]
-    assert [line.get_ydata()[0] for line in accuracy.get_lines()[:2]] == [0.1, 0.2]
+    assert [data(line)[1] for line in loss.get_lines()[:2]] == [[1], [2]]
+    assert [data(line)[1] for line in accuracy.get_lines()[:2]] == [[0.1], [0.2]]
 
 
 def test_curves_refuse_lists_of_different_length() -> None:
@@ -111,7 +121,7 @@ def test_grid_sets_wrong_ones_apart_by_more_than_colour() -> None:
         true = "abcdefghi"[index % 9]
         if index in (3, 24):
             assert text.get_text() == f"true {true}\npred j  82% ✗"
-            assert text.get_weight() == "bold"
+            assert text.get_fontweight() == "bold"
             assert frame.get_edgecolor()[:3] == to_rgb(VERMILION)
             assert frame.get_linewidth() >= 3
         else:
@@ -137,7 +147,9 @@ def test_grid_shows_each_image_where_its_frame_is(number: int, side: int, channe
 def test_grid_scales_normalized_images() -> None:
     images = torch.randn(4, 1, 8, 8) * 3
     probabilities = torch.eye(10)[:4]
-    figure = plot_prediction_grid(images, torch.arange(4), probabilities, [str(i) for i in range(10)])
+    figure = plot_prediction_grid(
+        images, torch.arange(4), probabilities, [str(i) for i in range(10)]
+    )
     mosaic = np.asarray(figure.axes[0].images[0].get_array())
     assert 0 <= mosaic.min() < mosaic.max() <= 1
     assert mosaic[..., 0].min() == 0  # the brightest pixel is ink

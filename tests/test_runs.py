@@ -9,24 +9,30 @@ from mnist_lightning import runs
 from mnist_lightning.errors import UserError
 
 
+def create(root: Path) -> Path:
+    run = runs.create(root)
+    assert run is not None  # this is the first process
+    return run
+
+
 def test_numbers_runs_and_never_uses_a_number_twice(tmp_path: Path) -> None:
-    first, second = runs.create(tmp_path), runs.create(tmp_path)
+    first, second = create(tmp_path), create(tmp_path)
     assert [first.name, second.name] == ["version_0", "version_1"]
     for name in ("version_9", "version_10", "version_x", "other"):
         (tmp_path / "lightning_logs" / name).mkdir()
-    assert runs.create(tmp_path).name == "version_11"  # 10 comes after 9
+    assert create(tmp_path).name == "version_11"  # 10 comes after 9
     names = [run.name for run in runs.existing(tmp_path)]
     assert names == ["version_0", "version_1", "version_9", "version_10", "version_11"]
 
 
 def test_runs_that_start_at_once_get_folders_of_their_own(tmp_path: Path) -> None:
     with ThreadPoolExecutor(16) as pool:
-        made = list(pool.map(runs.create, [tmp_path] * 64))
+        made = list(pool.map(create, [tmp_path] * 64))
     assert len(set(made)) == 64
 
 
 def test_discards_an_unused_run_and_leaves_the_others(tmp_path: Path) -> None:
-    first, second = runs.create(tmp_path), runs.create(tmp_path)
+    first, second = create(tmp_path), create(tmp_path)
     runs.discard(second)
     assert runs.existing(tmp_path) == [first]
     runs.discard(first)
@@ -36,8 +42,8 @@ def test_discards_an_unused_run_and_leaves_the_others(tmp_path: Path) -> None:
 def test_says_where_it_cannot_make_one(tmp_path: Path) -> None:
     (tmp_path / "lightning_logs").touch()
     with pytest.raises(UserError, match="version_0 cannot be made"):
-        runs.create(tmp_path)
+        create(tmp_path)
     (tmp_path / "lightning_logs").unlink()
     (tmp_path / "lightning_logs").mkdir()
     (tmp_path / "lightning_logs" / "version_0").touch()
-    assert runs.create(tmp_path).name == "version_1"
+    assert create(tmp_path).name == "version_1"
