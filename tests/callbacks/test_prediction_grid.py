@@ -80,7 +80,8 @@ def test_writes_a_picture_and_shows_it_in_tensorboard(
     with Image.open(picture) as image:
         assert image.size[0] >= 500
     found = steps(logger.log_dir)
-    assert found == {"predictions/validation": [1, 2], "predictions/test": [2]}
+    assert found["predictions/validation"] == [1, 2]
+    assert found["predictions/test"] == [2]
 
 
 def test_keeps_no_more_images_than_it_draws(
