@@ -13,7 +13,7 @@ from torch.utils.data import DataLoader, Dataset
 from typing_extensions import override
 
 from mnist_lightning import download
-from mnist_lightning.errors import DataError, DownloadError, InvalidArgumentError
+from mnist_lightning.errors import InvalidArgumentError, MissingDataError
 
 log = logging.getLogger(__name__)
 
@@ -94,15 +94,15 @@ class MNISTDataModule(LightningDataModule):
 
         Raises:
             DataError: If ``data_dir`` cannot be used.
-            DownloadError: If no mirror gave the files and ``source`` is ``mnist``.
+            MissingDataError: If no mirror gave the files and ``source`` is ``mnist``.
         """
         if self.source == "sample":
             return
         try:
             download.fetch(self.data_dir, download.MNIST, self._mirrors)
-        except DownloadError as error:
+        except MissingDataError as error:
             if self.source == "mnist":
-                raise DownloadError(
+                raise MissingDataError(
                     f"MNIST cannot be downloaded ({error}); name a mirror with --data.mirrors, put "
                     f"the four files into {self.data_dir}, or use --data.source sample"
                 ) from error
@@ -113,7 +113,8 @@ class MNISTDataModule(LightningDataModule):
         """Reads, verifies and splits the images, once; ``source`` then says which were taken.
 
         Raises:
-            DataError: If ``source`` is ``mnist`` and ``data_dir`` does not hold the files.
+            DataError: If ``data_dir`` cannot be read.
+            MissingDataError: If ``source`` is ``mnist`` and ``data_dir`` does not hold the files.
         """
         if hasattr(self, "test_set"):
             return
@@ -121,7 +122,7 @@ class MNISTDataModule(LightningDataModule):
             try:
                 files = download.load(self.data_dir, download.MNIST)
                 self.source = "mnist"
-            except DataError as error:
+            except MissingDataError as error:
                 if self.source == "mnist":
                     raise
                 self.fallback_reason = self.fallback_reason or str(error)

@@ -19,7 +19,7 @@ from typing import IO, NamedTuple
 
 from typing_extensions import override
 
-from mnist_lightning.errors import DataError, DownloadError, InvalidArgumentError
+from mnist_lightning.errors import DataError, InvalidArgumentError, MissingDataError
 from mnist_lightning.files import write_atomically
 
 log = logging.getLogger(__name__)
@@ -74,6 +74,10 @@ SAMPLE = {
 }
 
 
+class _MirrorError(Exception):
+    """What was wrong with an answer of a mirror."""
+
+
 def check_mirrors(mirrors: str | Sequence[str] | None) -> tuple[str, ...]:
     """Returns the mirrors to ask: those given, else those of ``MNIST_MIRRORS``, then the built-in.
 
@@ -110,11 +114,12 @@ def load(folder: Path, files: Mapping[str, IdxFile]) -> dict[str, bytes]:
         The extracted content of each file, by name.
 
     Raises:
-        DataError: If a file is missing, damaged or cannot be read.
+        DataError: If a file cannot be read.
+        MissingDataError: If a file is missing or damaged.
     """
     contents, problems = _read(folder, files)
     if problems:
-        raise DataError("; ".join(problems))
+        raise MissingDataError("; ".join(problems))
     return contents
 
 
@@ -131,7 +136,7 @@ def fetch(folder: Path, files: Mapping[str, IdxFile], mirrors: Iterable[str]) ->
 
     Raises:
         DataError: If the folder cannot be read or written.
-        DownloadError: If no mirror gave a file; names each mirror and what was wrong with it.
+        MissingDataError: If no mirror gave a file; names each mirror and what was wrong with it.
     """
     contents, problems = _read(folder, files)
     missing = {name: expected for name, expected in files.items() if name not in contents}
@@ -156,7 +161,7 @@ def fetch(folder: Path, files: Mapping[str, IdxFile], mirrors: Iterable[str]) ->
         with suppress(OSError):  # a folder that was not needed goes; one that is in use stays
             for path in made:
                 path.rmdir()
-    raise DownloadError("; ".join(problems))
+    raise MissingDataError("; ".join(problems))
 
 
 def _read(folder: Path, files: Mapping[str, IdxFile]) -> tuple[dict[str, bytes], list[str]]:
@@ -205,8 +210,8 @@ def _fetch_from(mirror: str, missing: dict[str, IdxFile], raw: Path) -> list[str
         try:
             content = _verified(_download(url, expected.size + 1024), True, expected)
             if content is None:
-                raise DownloadError("what came is cut short or is another file")
-        except DownloadError as error:
+                raise _MirrorError("what came is cut short or is another file")
+        except _MirrorError as error:
             problems.append(f"{url}: {error}")
             break  # the other files would most likely fail too, each after as long a wait
         raw.mkdir(parents=True, exist_ok=True)  # another process that failed may have removed it
@@ -242,17 +247,17 @@ def _download(url: str, limit: int) -> bytes:
     while not wait([outcome], PATIENCE_SECONDS).done:
         if len(body) - before < PATIENCE_BYTES:
             abandoned.set()
-            raise DownloadError(f"{len(body) - before} bytes came in {PATIENCE_SECONDS:g} seconds")
+            raise _MirrorError(f"{len(body) - before} bytes came in {PATIENCE_SECONDS:g} seconds")
         before = len(body)
     try:
         return outcome.result()
     except urllib.error.HTTPError as error:
         error.close()
-        raise DownloadError(f"HTTP status {error.code} ({error.reason})") from error
+        raise _MirrorError(f"HTTP status {error.code} ({error.reason})") from error
     except urllib.error.URLError as error:
-        raise DownloadError(str(getattr(error.reason, "strerror", None) or error.reason)) from error
+        raise _MirrorError(str(getattr(error.reason, "strerror", None) or error.reason)) from error
     except (OSError, http.client.HTTPException) as error:
-        raise DownloadError(str(error) or type(error).__name__) from error
+        raise _MirrorError(str(error) or type(error).__name__) from error
 
 
 class _SecureRedirects(urllib.request.HTTPRedirectHandler):

@@ -37,8 +37,8 @@ class DataError(UserError):
     """A data set that cannot be had or read."""
 
 
-class DownloadError(DataError):
-    """A file that no mirror gave whole."""
+class MissingDataError(DataError):
+    """Files that are not in the data folder, and that no mirror gave."""
 
 
 class CheckpointError(UserError):

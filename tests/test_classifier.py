@@ -5,18 +5,13 @@ from typing import Any
 
 import pytest
 import torch
-from lightning.pytorch import Trainer
 from torch import Tensor, nn
 from torch.nn import functional
 from torch.utils.data import DataLoader, TensorDataset
+from trainers import quiet_trainer
 
 from mnist_lightning import DigitCNN, MNISTClassifier, MNISTDataModule
 from mnist_lightning.errors import InvalidArgumentError
-
-
-def quiet_trainer(**kwargs: Any) -> Trainer:
-    options = {"logger": False, "enable_checkpointing": False, "enable_progress_bar": False}
-    return Trainer(**{**options, "enable_model_summary": False, "log_every_n_steps": 0, **kwargs})
 
 
 def loader(images: Tensor, labels: Tensor) -> DataLoader[tuple[Tensor, ...]]:

@@ -16,7 +16,7 @@ from torch.utils.data import DataLoader
 from mnist_lightning import MNISTDataModule
 from mnist_lightning.datamodule import SAMPLE_DIR, IndexedImages
 from mnist_lightning.download import SAMPLE, load
-from mnist_lightning.errors import DataError, DownloadError, InvalidArgumentError
+from mnist_lightning.errors import DataError, InvalidArgumentError, MissingDataError
 
 
 def rows(dataset: IndexedImages) -> list[bytes]:
@@ -201,7 +201,7 @@ def test_falls_back_to_the_sample_and_says_why(
 
 def test_source_mnist_never_falls_back(tmp_path: Path, files: Files, server: Server) -> None:
     data = MNISTDataModule(str(tmp_path), source="mnist", mirrors=server.url)
-    with pytest.raises(DownloadError, match=r"HTTP status 404.*--data.source sample"):
+    with pytest.raises(MissingDataError, match=r"HTTP status 404.*--data.source sample"):
         data.prepare_data()
     with pytest.raises(DataError, match="is not in"):
         data.setup("fit")

@@ -15,7 +15,7 @@ import pytest
 from mirror import Answer, Files, Server, sending
 
 from mnist_lightning import download
-from mnist_lightning.errors import DataError, DownloadError, InvalidArgumentError
+from mnist_lightning.errors import DataError, InvalidArgumentError, MissingDataError
 from mnist_lightning.files import write_atomically
 
 FIRST = "/train-images-idx3-ubyte.gz"
@@ -60,7 +60,7 @@ def test_a_damaged_file_is_named_and_downloaded_again(
     (tmp_path / name).write_bytes(spoil((tmp_path / name).read_bytes()) if not compressed else b"x")
     with pytest.raises(DataError, match=f"{name} is damaged"):
         download.load(tmp_path, files.table)
-    with pytest.raises(DownloadError, match=f"{name} is damaged"):
+    with pytest.raises(MissingDataError, match=f"{name} is damaged"):
         download.fetch(tmp_path, files.table, [])
     server.serve(files.content)
     download.fetch(tmp_path, files.table, [server.url])
@@ -126,7 +126,7 @@ def test_says_what_was_wrong_with_a_mirror_and_goes_on_with_a_good_one(
     tmp_path: Path, files: Files, server: Server, answer: Answer, reason: str
 ) -> None:
     server.answers[FIRST] = answer
-    with pytest.raises(DownloadError, match=f"{server.url}{FIRST}: .*({reason})"):
+    with pytest.raises(MissingDataError, match=f"{server.url}{FIRST}: .*({reason})"):
         download.fetch(tmp_path / "data", files.table, [server.url])
     assert not (tmp_path / "data").exists()  # nothing half-written, no folder that was not there
 
@@ -140,7 +140,7 @@ def test_says_when_nobody_answers(tmp_path: Path, files: Files) -> None:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     mirrors = [f"http://127.0.0.1:{port}", "http://no.such.host.invalid"]
-    with pytest.raises(DownloadError) as caught:
+    with pytest.raises(MissingDataError) as caught:
         download.fetch(tmp_path, files.table, mirrors)
     assert f"http://127.0.0.1:{port}{FIRST}: Connection refused" in str(caught.value)
     assert "invalid/train-images-idx3-ubyte.gz: " in str(caught.value)
@@ -168,7 +168,7 @@ def test_gives_up_on_a_mirror_that_gives_next_to_nothing(
 
     server.answers[FIRST] = answer
     start = time.monotonic()
-    with pytest.raises(DownloadError, match=r"bytes came in 0.5 seconds|timed out"):
+    with pytest.raises(MissingDataError, match=r"bytes came in 0.5 seconds|timed out"):
         download.fetch(tmp_path, files.table, [server.url])
     assert time.monotonic() - start < 1.4
     assert server.asked == [FIRST]  # no more is asked of such a mirror
@@ -257,4 +257,4 @@ def test_a_folder_that_cannot_be_written_is_no_download_error(tmp_path: Path, fi
     for folder in (tmp_path / "file", tmp_path / "file" / "below", Path("/proc/none")):
         with pytest.raises(DataError, match=f"{folder} cannot be written") as caught:
             download.fetch(folder, files.table, [])
-        assert not isinstance(caught.value, DownloadError)
+        assert not isinstance(caught.value, MissingDataError)

@@ -11,23 +11,15 @@ from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger
 from PIL import Image
 from torch import Tensor, nn
+from trainers import quiet_trainer
 
 from mnist_lightning import LearningCurves, MNISTClassifier, MNISTDataModule
 
 
 def trainer_for(folder: Path, callback: LearningCurves, **kwargs: Any) -> Trainer:
-    options: dict[str, Any] = {
-        "logger": False,
-        "default_root_dir": folder,
-        "enable_checkpointing": False,
-        "enable_progress_bar": False,
-        "enable_model_summary": False,
-        "limit_train_batches": 2,
-        "limit_val_batches": 2,
-        "log_every_n_steps": 1,
-        "max_epochs": 2,
-    }
-    return Trainer(callbacks=[callback], **options | kwargs)
+    short = {"limit_train_batches": 2, "limit_val_batches": 2, "max_epochs": 2}
+    options = short | {"default_root_dir": folder, "callbacks": [callback]} | kwargs
+    return quiet_trainer(**options)
 
 
 class Foreign(LightningModule):

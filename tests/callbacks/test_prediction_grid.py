@@ -11,22 +11,15 @@ from lightning.pytorch.loggers import TensorBoardLogger
 from matplotlib.figure import Figure
 from PIL import Image
 from torch import Tensor, nn
+from trainers import quiet_trainer
 
 from mnist_lightning import MNISTClassifier, MNISTDataModule, PredictionGrid
 
 
 def trainer_for(folder: Path, callback: PredictionGrid, **kwargs: Any) -> Trainer:
-    options: dict[str, Any] = {
-        "logger": False,
-        "default_root_dir": folder,
-        "enable_checkpointing": False,
-        "enable_progress_bar": False,
-        "enable_model_summary": False,
-        "limit_train_batches": 1,
-        "log_every_n_steps": 1,
-        "max_epochs": 2,
-    }
-    return Trainer(callbacks=[callback], **options | kwargs)
+    short = {"limit_train_batches": 1, "max_epochs": 2}
+    options = short | {"default_root_dir": folder, "callbacks": [callback]} | kwargs
+    return quiet_trainer(**options)
 
 
 @pytest.fixture
