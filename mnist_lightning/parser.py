@@ -38,6 +38,7 @@ class OneSentenceParser(LightningArgumentParser):
         kinds = re.findall(r"Expected an? (.+?)(?:\. Got value.*)?$", message, re.MULTILINE)
         if key and value and kinds:
             names = dict.fromkeys(_in_words(kind) for kind in kinds if " but " not in kind)
+            names.pop("null", None)  # no news to someone who gave a value
             message = f"--{key[1]} is {value[1]!r}; it must be {' or '.join(names)}"
         elif "not accepted before subcommand" in message:
             message += "; write the subcommand first, then its options, as in 'fit --config FILE'"
