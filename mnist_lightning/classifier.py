@@ -58,6 +58,7 @@ class MNISTClassifier(LightningModule):
             raise InvalidArgumentError("num_classes", num_classes, "it must be at least 2")
         self.save_hyperparameters(ignore=["network"])
         self.learning_rate = learning_rate
+        self.num_classes = num_classes
         if network is None:
             network = DigitCNN(dropout, num_classes)
             self.example_input_array = torch.zeros(1, 1, 28, 28)

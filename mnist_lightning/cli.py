@@ -83,6 +83,7 @@ class MNISTCLI(LightningCLI):
         self.ckpt_path: Path | None = None
         self.checkpoint: checkpoints.Checkpoint = {}
         self.resumes = False
+        self._kept: list[ModelCheckpoint] = []
         try:
             super().__init__(
                 MNISTClassifier,
@@ -175,6 +176,11 @@ class MNISTCLI(LightningCLI):
 
     @override
     def after_instantiate_classes(self) -> None:
+        classes, needed = self.model.num_classes, len(self.datamodule.class_names)
+        if classes < needed:
+            raise InvalidArgumentError(
+                "--model.num_classes", classes, f"the data have {needed} classes"
+            )
         self._load_weights()
 
     @override
@@ -193,9 +199,9 @@ class MNISTCLI(LightningCLI):
             callbacks.append(PredictionGrid())
         if fits and options.enable_checkpointing is not False:
             if options.limit_val_batches != 0:
-                callbacks.append(_keep("best", monitor="val/loss"))
-            callbacks.append(_keep("last", save_on_train_epoch_end=True))
-        self.trainer_defaults["callbacks"] = callbacks
+                self._kept.append(_Keep("best", monitor="val/loss"))
+            self._kept.append(_Keep("last", save_on_train_epoch_end=True))
+        self.trainer_defaults["callbacks"] = [*callbacks, *self._kept]
 
         if options.logger in (None, True, False):
             kwargs["logger"] = False
@@ -220,11 +226,7 @@ class MNISTCLI(LightningCLI):
         """Trains, then tests the best checkpoint, or the last one where nothing was validated."""
         self._print_start()
         self.trainer.fit(ckpt_path=self.ckpt_path, weights_only=True, **kwargs)
-        saved = [
-            Path(callback.best_model_path)
-            for callback in self.trainer.checkpoint_callbacks
-            if isinstance(callback, ModelCheckpoint) and callback.best_model_path
-        ]
+        saved = [Path(kept.best_model_path) for kept in self._kept if kept.best_model_path]
         self.ckpt_path = saved[0] if saved else None
         self.checkpoint = checkpoints.read(saved[0]) if saved else {}
         self._load_weights()
@@ -312,6 +314,8 @@ class MNISTCLI(LightningCLI):
 
     def _print_provenance(self) -> None:
         weights = "those of the last training step; no checkpoint was kept"
+        if self.trainer.global_step == 0:
+            weights = "UNTRAINED: the options leave no training step"
         if self.ckpt_path is not None:
             weights = f"{self.ckpt_path} (epoch {self._epoch})"
         _print(f"Weights:    {weights}")
@@ -352,9 +356,16 @@ class _SaveConfig(SaveConfigCallback):
         super().setup(trainer, pl_module, stage)
 
 
-def _keep(name: str, **kwargs: Any) -> ModelCheckpoint:
-    """Returns a callback that keeps one checkpoint as ``name``.ckpt."""
-    return ModelCheckpoint(filename=name, enable_version_counter=False, **kwargs)
+class _Keep(ModelCheckpoint):
+    """Keeps one checkpoint as ``name``.ckpt, beside any ModelCheckpoint of the user's."""
+
+    def __init__(self, name: str, **kwargs: Any) -> None:
+        super().__init__(filename=name, enable_version_counter=False, **kwargs)
+
+    @property
+    @override
+    def state_key(self) -> str:
+        return f"mnist_lightning.{self.filename}"
 
 
 @rank_zero_only

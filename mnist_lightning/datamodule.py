@@ -73,9 +73,11 @@ class MNISTDataModule(LightningDataModule):
             )
         if source not in ("auto", "mnist", "sample"):
             raise InvalidArgumentError("source", source, "it must be auto, mnist or sample")
+        if not 0 <= split_seed < 1 << 63:
+            raise InvalidArgumentError("split_seed", split_seed, "it must lie in 0 to 2**63 - 1")
         self._mirrors = download.check_mirrors(mirrors)
         self.save_hyperparameters()
-        self.data_dir = Path(data_dir)
+        self.data_dir = Path(data_dir).expanduser()
         self.batch_size = batch_size
         self.val_fraction = val_fraction
         self.split_seed = split_seed

@@ -235,6 +235,22 @@ def test_fit_without_some_part(
     assert ("there is no result" in out) == ("test_batches" in option)
 
 
+@pytest.mark.parametrize("option", ["max_epochs=0", "limit_train_batches=0"])
+def test_untrained_weights_are_called_so(
+    workdir: Path, option: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    main(["fit", *SHORT, f"--trainer.{option}"])
+    assert "Weights:    UNTRAINED" in capsys.readouterr().out
+
+
+def test_callbacks_of_the_user_come_beside_ours(workdir: Path) -> None:
+    mine = ["--trainer.callbacks", "ModelCheckpoint", "--trainer.callbacks.filename", "mine"]
+    main(["fit", *SHORT, *mine])
+    run = workdir / "lightning_logs" / "version_0"
+    assert names(run / "checkpoints") == {"best.ckpt", "last.ckpt", "mine.ckpt"}
+    assert Path(results(run)["checkpoint"]).name == "best.ckpt"
+
+
 def test_barebones_is_for_measuring(workdir: Path) -> None:
     with pytest.warns(UserWarning, match="barebones"):
         main(["fit", *SHORT, "--trainer.barebones", "true"])
@@ -383,7 +399,7 @@ def test_options_of_the_weights_are_defaults_that_the_user_can_override(workdir:
 def test_weights_of_another_network_are_refused(
     trained: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    code, line = fail(capsys, "test", "--model.num_classes", "7")
+    code, line = fail(capsys, "test", "--model.num_classes", "12")
     assert code == 1
     assert "best.ckpt was made by another network" in line
     assert names(trained / "lightning_logs") == {"version_0"}
@@ -409,6 +425,8 @@ def test_another_network_trains_and_is_tested(workdir: Path) -> None:
         ("--data.data_dir /proc/x", 1, "data_dir /proc/x cannot be written"),
         ("--data.data_dir /dev/null", 1, "data_dir /dev/null cannot be written"),
         ("--data.source sample --data.val_fraction 1e-9", 2, "val_fraction is 1e-09; of 4,000"),
+        ("--data.split_seed -1", 2, "--data.split_seed is -1; it must lie in 0 to"),
+        ("--model.num_classes 5", 2, "--model.num_classes is 5; the data have 10 classes"),
         ("--model.learning_rate -1", 2, "--model.learning_rate is -1.0; it must be a positive"),
         ("--model.dropout 2", 2, "--model.dropout is 2.0; it must lie in [0, 1)"),
         ("--model.network Nothing", 2, "--model.network is 'Nothing'; it must be the path of a"),

@@ -146,6 +146,8 @@ def test_trains_a_module_that_was_not_written_for_it(sample: MNISTDataModule) ->
         ({"val_fraction": 1.5}, "val_fraction is 1.5; it must lie between 0 and 1"),
         ({"val_fraction": 0.0}, "val_fraction is 0.0; it must"),
         ({"val_fraction": float("nan")}, "val_fraction is nan; it must"),
+        ({"split_seed": -1}, "split_seed is -1; it must lie in 0 to"),
+        ({"split_seed": 1 << 63}, "split_seed is 9223372036854775808; it must lie in 0 to"),
         ({"source": "web"}, "source is 'web'; it must be auto, mnist or sample"),
         ({"mirrors": "ftp://a/"}, "mirrors is 'ftp://a/'; a mirror is"),
         ({"mirrors": ["http://a/", "b"]}, "mirrors is 'b'; a mirror is"),
@@ -214,6 +216,16 @@ def test_source_sample_never_looks_at_the_folder(tmp_path: Path, files: Files) -
     data.setup("fit")
     assert len(data.test_set) == 1_000
     assert data.fallback_notice is None
+
+
+def test_a_folder_in_the_home_directory(
+    tmp_path: Path, files: Files, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    files.write(tmp_path / "data")
+    monkeypatch.setenv("HOME", str(tmp_path))
+    data = MNISTDataModule("~/data", source="mnist", val_fraction=0.5)
+    data.setup("fit")
+    assert len(data.test_set) == 20
 
 
 def test_a_folder_that_cannot_be_used_is_an_error(tmp_path: Path, files: Files) -> None:
