@@ -71,7 +71,11 @@ def read(path: Path) -> Checkpoint:
     except (RuntimeError, EOFError, ValueError, LookupError, AttributeError, TypeError) as error:
         # What unpickling and torch raise on a file that was not made by saving.
         raise CheckpointError(f"{path} is no checkpoint of Lightning") from error
-    if not (isinstance(checkpoint, dict) and {"state_dict", "epoch"} <= checkpoint.keys()):
+    if not (
+        isinstance(checkpoint, dict)
+        and isinstance(checkpoint.get("state_dict"), dict)
+        and isinstance(checkpoint.get("epoch"), int)
+    ):
         raise CheckpointError(f"{path} is no checkpoint of Lightning")
     return checkpoint
 
@@ -87,7 +91,9 @@ def settings(checkpoint: Checkpoint) -> dict[str, dict[str, Any]]:
     }
     config: dict[str, dict[str, Any]] = {}
     for group, (key, names) in wanted.items():
-        saved = checkpoint.get(key, {})
+        saved = checkpoint.get(key)
+        if not isinstance(saved, dict):
+            saved = {}
         config[group] = {
             name: saved[name] for name in names if isinstance(saved.get(name), int | float | str)
         }

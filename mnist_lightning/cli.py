@@ -4,6 +4,7 @@ import csv
 import io
 import json
 import logging
+import os
 import sys
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
@@ -15,7 +16,7 @@ import torch
 import yaml
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch import Callback, LightningModule, Trainer
-from lightning.pytorch.callbacks import ModelCheckpoint
+from lightning.pytorch.callbacks import ModelCheckpoint, ProgressBar
 from lightning.pytorch.cli import (
     ArgsType,
     LightningArgumentParser,
@@ -57,6 +58,9 @@ def main(args: Sequence[str] | None = None) -> "MNISTCLI":
             fail(error.exit_code, str(error))
         except MisconfigurationException as error:
             fail(2, str(error))
+        except BrokenPipeError:
+            sys.stdout = Path(os.devnull).open("w")  # noqa: SIM115 - open for as long as Python runs
+            fail(1, "nobody reads the output any more")
         except SIGTERMException:
             fail(143, "stopped by SIGTERM")
         except KeyboardInterrupt:
@@ -133,11 +137,14 @@ class MNISTCLI(LightningCLI):
         self.config = parser.parse_args(args)
         subcommand = self.config.subcommand
         seed = self.config[subcommand].seed_everything
-        if not 0 <= seed < 1 << 32:
+        if not isinstance(seed, int) or not 0 <= seed < 1 << 32:
             raise InvalidArgumentError("--seed_everything", seed, "it must lie in 0 to 4294967295")
-        name = self.config[subcommand].ckpt_path or (None if subcommand == "fit" else "best")
-        if name is None:
+        name = self.config[subcommand].ckpt_path
+        if name == "":
+            raise InvalidArgumentError("--ckpt_path", name, "name best, last or a file")
+        if name is None and subcommand == "fit":
             return
+        name = name or "best"
         root = Path(self.config[subcommand].trainer.default_root_dir or "")
         self.ckpt_path, self.checkpoint = checkpoints.find(name, root)
         self.resumes = subcommand == "fit" and name == "last"
@@ -150,8 +157,23 @@ class MNISTCLI(LightningCLI):
         # What belongs to the checkpoint comes first, so that the user's own options override it.
         place = args.index(subcommand) + 1
         self.config = parser.parse_args([*args[:place], "--config", config, *args[place:]])
+        if subcommand == "fit":
+            self._check_resume(self.config[subcommand])
         # Kept from LightningCLI, which would override those options and import classes named in it.
         self.config[subcommand].ckpt_path = None
+
+    def _check_resume(self, options: Any) -> None:
+        if "optimizer_states" not in self.checkpoint:
+            raise CheckpointError(
+                f"{self.ckpt_path} holds weights only, so fit cannot go on from it"
+            )
+        rate = checkpoints.settings(self.checkpoint)["model"].get("learning_rate")
+        if rate not in (None, options.model.learning_rate):
+            raise InvalidArgumentError(
+                "--model.learning_rate",
+                options.model.learning_rate,
+                f"a run goes on with its own, {rate}, which the state of its optimizer holds",
+            )
 
     @override
     def before_instantiate_classes(self) -> None:
@@ -190,19 +212,6 @@ class MNISTCLI(LightningCLI):
             self.save_config_callback = None
             return super().instantiate_trainer(**kwargs)
         fits = self.subcommand == "fit"
-        callbacks: list[Callback] = []
-        if options.enable_progress_bar is not False:
-            callbacks.append(EpochProgress())
-        if fits:
-            callbacks.append(LearningCurves())
-        if fits or self.subcommand == "test":
-            callbacks.append(PredictionGrid())
-        if fits and options.enable_checkpointing is not False:
-            if options.limit_val_batches != 0:
-                self._kept.append(_Keep("best", monitor="val/loss"))
-            self._kept.append(_Keep("last", save_on_train_epoch_end=True))
-        self.trainer_defaults["callbacks"] = [*callbacks, *self._kept]
-
         if options.logger in (None, True, False):
             kwargs["logger"] = False
             if self.subcommand != "validate" and not options.fast_dev_run:
@@ -217,6 +226,22 @@ class MNISTCLI(LightningCLI):
                     kwargs["logger"] = EpochTensorBoardLogger(
                         root, version=version, default_hp_metric=False
                     )
+
+        ours: list[Callback] = []
+        if options.enable_progress_bar is not False:
+            ours.append(EpochProgress())
+        if fits:
+            ours.append(LearningCurves())
+        if fits or self.subcommand == "test":
+            ours.append(PredictionGrid())
+        given = options.callbacks or []
+        given = given if isinstance(given, list) else [given]
+        ours = [one for one in ours if not any(_replaces(other, one) for other in given)]
+        if fits and options.enable_checkpointing is not False:
+            if options.limit_val_batches != 0:
+                self._kept.append(_Keep("best", self.resumes, monitor="val/loss"))
+            self._kept.append(_Keep("last", self.resumes, save_on_train_epoch_end=True))
+        self.trainer_defaults["callbacks"] = [*ours, *self._kept]
         try:
             return super().instantiate_trainer(**kwargs)
         except (ValueError, MisconfigurationException) as error:
@@ -256,6 +281,8 @@ class MNISTCLI(LightningCLI):
 
     def predict(self, **kwargs: Any) -> None:
         """Predicts the test images, prints the first ones and writes all to ``predictions.csv``."""
+        if self.trainer.world_size > 1:
+            raise UserError("predict needs one device; leave --trainer.devices at 1")
         outputs = self.trainer.predict(**kwargs)
         batches = [output for output in outputs or () if isinstance(output, Tensor)]
         if not batches:
@@ -284,7 +311,8 @@ class MNISTCLI(LightningCLI):
                 self.model.load_state_dict(self.checkpoint["state_dict"])
             except RuntimeError as error:
                 raise CheckpointError(
-                    f"the checkpoint {self.ckpt_path} was made by another network than this one"
+                    f"the checkpoint {self.ckpt_path} was made by another network than this one; "
+                    "give its options too, for instance by --config of its run"
                 ) from error
 
     @property
@@ -320,7 +348,7 @@ class MNISTCLI(LightningCLI):
             weights = f"{self.ckpt_path} (epoch {self._epoch})"
         _print(f"Weights:    {weights}")
         _print(f"Data:       {self.datamodule.dataset_name}")
-        trained = self.checkpoint.get("datamodule_hyper_parameters", {}).get("source")
+        trained = checkpoints.settings(self.checkpoint)["data"].get("source")
         if (trained, self.datamodule.source) == ("mnist", "sample"):
             _print(
                 "NOTE: trained on all of MNIST, the weights have seen the sample's digits before"
@@ -346,26 +374,59 @@ class MNISTCLI(LightningCLI):
 
 
 class _SaveConfig(SaveConfigCallback):
-    """Saves the config of a run with the data source that was really used."""
+    """Saves the config of a run with the data source that was really used.
+
+    A run that is resumed keeps its config until it has gone on, in case the new options are wrong.
+    """
 
     @override
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        if not self.overwrite:
+            self._save(trainer, pl_module)
+
+    @override
+    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        self._save(trainer, pl_module)  # once
+
+    def _save(self, trainer: Trainer, pl_module: LightningModule) -> None:
         datamodule = getattr(trainer, "datamodule", None)
         if isinstance(datamodule, MNISTDataModule):
             self.config.data.source = datamodule.source
-        super().setup(trainer, pl_module, stage)
+        super().setup(trainer, pl_module, "fit")
 
 
 class _Keep(ModelCheckpoint):
     """Keeps one checkpoint as ``name``.ckpt, beside any ModelCheckpoint of the user's."""
 
-    def __init__(self, name: str, **kwargs: Any) -> None:
+    def __init__(self, name: str, resumes: bool, **kwargs: Any) -> None:
         super().__init__(filename=name, enable_version_counter=False, **kwargs)
+        self._resumes = resumes
+
+    @override
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        if (
+            self._resumes
+        ):  # its folder is the run's, also where that was moved or is named otherwise
+            here = self.dirpath or ""
+            state_dict = state_dict | {"dirpath": here}
+            for name in ("best_model_path", "kth_best_model_path", "last_model_path"):
+                path = state_dict[name]
+                state_dict[name] = path and os.path.join(here, Path(path).name)
+            scores = state_dict["best_k_models"].items()
+            state_dict["best_k_models"] = {
+                os.path.join(here, Path(path).name): score for path, score in scores
+            }
+        super().load_state_dict(state_dict)
 
     @property
     @override
     def state_key(self) -> str:
         return f"mnist_lightning.{self.filename}"
+
+
+def _replaces(given: Callback, ours: Callback) -> bool:
+    """Returns whether a callback of the user's takes the place of one of ours."""
+    return isinstance(given, ProgressBar if isinstance(ours, ProgressBar) else type(ours))
 
 
 @rank_zero_only
@@ -379,7 +440,7 @@ def _console() -> Iterator[None]:
     ours = logging.getLogger("mnist_lightning")
     handler = logging.StreamHandler()
     levels = {ours: logging.INFO}
-    for name in ("lightning.pytorch", "lightning.fabric"):
+    for name in ("lightning.pytorch.utilities.rank_zero", "lightning.fabric.utilities.seed"):
         levels[logging.getLogger(name)] = logging.WARNING
     before = {logger: logger.level for logger in levels}
     ours.addHandler(handler)

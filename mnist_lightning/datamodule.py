@@ -187,6 +187,7 @@ class IndexedImages(Dataset[Batch]):
     """Images and labels in memory that give a whole batch in one indexing call.
 
     Loading image by image and stacking them costs more than the training step of a small network.
+    A DataLoader of your own over it needs a ``collate_fn`` that returns its argument.
 
     Args:
         images: uint8 of shape ``(N, 1, H, W)``.

@@ -92,14 +92,21 @@ def check_mirrors(mirrors: str | Sequence[str] | None) -> tuple[str, ...]:
     urls = given.split(",") if isinstance(given, str) else given
     urls = [url.strip() for url in urls if url.strip()]
     for url in urls:
-        parts = urllib.parse.urlsplit(url)
-        if not (parts.scheme in ("http", "https") and parts.hostname) and not (
-            parts.scheme == "file" and parts.path.startswith("/")
-        ):
+        if not _is_mirror(url):
             raise InvalidArgumentError(
                 name, url, "a mirror is a base URL that starts with https://, http:// or file:///"
             )
     return (*urls, *MIRRORS)
+
+
+def _is_mirror(url: str) -> bool:
+    try:
+        parts = urllib.parse.urlsplit(url)
+    except ValueError:
+        return False
+    if parts.scheme == "file":
+        return not parts.netloc and parts.path.startswith("/")
+    return parts.scheme in ("http", "https") and bool(parts.hostname)
 
 
 def load(folder: Path, files: Mapping[str, IdxFile]) -> dict[str, bytes]:
@@ -143,7 +150,7 @@ def fetch(folder: Path, files: Mapping[str, IdxFile], mirrors: Iterable[str]) ->
     if not missing:
         return
     raw = folder / "MNIST" / "raw"
-    made = [path for path in (raw, raw.parent, folder) if not path.exists()]
+    made = [path for path in (raw, *raw.parents) if not path.exists()]
     try:
         raw.mkdir(parents=True, exist_ok=True)
         write_atomically(raw / ".probe", b"")
@@ -256,7 +263,7 @@ def _download(url: str, limit: int) -> bytes:
         raise _MirrorError(f"HTTP status {error.code} ({error.reason})") from error
     except urllib.error.URLError as error:
         raise _MirrorError(str(getattr(error.reason, "strerror", None) or error.reason)) from error
-    except (OSError, http.client.HTTPException) as error:
+    except (OSError, http.client.HTTPException, ValueError) as error:  # the last for odd host names
         raise _MirrorError(str(error) or type(error).__name__) from error
 
 

@@ -39,7 +39,8 @@ class OneSentenceParser(LightningArgumentParser):
         if key and value and kinds:
             names = dict.fromkeys(_in_words(kind) for kind in kinds if " but " not in kind)
             names.pop("null", None)  # no news to someone who gave a value
-            message = f"--{key[1]} is {value[1]!r}; it must be {' or '.join(names)}"
+            wanted = " or ".join(names) or "another value; add --help to see which"
+            message = f"--{key[1]} is {value[1]!r}; it must be {wanted}"
         elif "not accepted before subcommand" in message:
             message += "; write the subcommand first, then its options, as in 'fit --config FILE'"
         else:
@@ -71,7 +72,12 @@ def check_configs(args: Sequence[str]) -> None:
         except (yaml.YAMLError, UnicodeDecodeError) as error:
             raise UserError(f"the config file {path} is no YAML: {error}") from error
         if not isinstance(content, dict):
-            raise UserError(f"the config file {path} has no options; write some, such as 'data:'")
+            raise UserError(
+                f"the config file {path} has no options; write some, such as 'seed_everything: 1'"
+            )
+        for group in ("trainer", "model", "data"):
+            if not isinstance(content.get(group, {}), dict):
+                raise UserError(f"the config file {path} has no options below '{group}:'")
 
 
 def _configs(args: Sequence[str]) -> Iterator[Path]:

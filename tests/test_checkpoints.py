@@ -16,7 +16,7 @@ from mnist_lightning.errors import CheckpointError
 
 def save(path: Path, **content: Any) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
-    torch.save({"state_dict": {}, "epoch": 0, **content}, path)
+    torch.save({"state_dict": {}, "epoch": 0} | content, path)
     return path
 
 
@@ -90,6 +90,8 @@ def test_says_what_is_wrong_with_a_file(tmp_path: Path) -> None:
         (flipped, "is damaged"),
         (nonsense, "is no checkpoint of Lightning"),
         (weights, "is no checkpoint of Lightning"),
+        (save(tmp_path / "odd.ckpt", state_dict=[1]), "is no checkpoint of Lightning"),
+        (save(tmp_path / "odd2.ckpt", epoch="1"), "is no checkpoint of Lightning"),
         (tmp_path / "list.pt", "is no checkpoint of Lightning"),
     ):
         with pytest.raises(CheckpointError, match=message) as caught:
@@ -137,6 +139,8 @@ def test_settings_are_the_plain_values_that_belong_to_the_weights() -> None:
         "model": {"learning_rate": 0.01, "dropout": 0.3, "num_classes": 10},
         "data": {"source": "sample", "val_fraction": 0.1},
     }
+    nothing = {"hyper_parameters": None, "datamodule_hyper_parameters": [1]}
+    assert checkpoints.settings(nothing) == checkpoints.settings({})
     assert checkpoints.settings({}) == {"model": {}, "data": {}}
 
 

@@ -20,7 +20,7 @@ from events import scalars, steps
 from mirror import Files, Server, sending
 from PIL import Image
 
-from mnist_lightning import DigitCNN, MNISTClassifier
+from mnist_lightning import DigitCNN, MNISTClassifier, PredictionGrid
 from mnist_lightning.cli import MNISTCLI, main
 
 SHORT = ["--data.source", "sample", "--trainer.max_epochs", "1", "--trainer.limit_train_batches=5"]
@@ -251,6 +251,34 @@ def test_callbacks_of_the_user_come_beside_ours(workdir: Path) -> None:
     assert Path(results(run)["checkpoint"]).name == "best.ckpt"
 
 
+def test_a_callback_of_the_user_takes_the_place_of_ours(workdir: Path) -> None:
+    mine = [
+        "--trainer.callbacks",
+        "mnist_lightning.PredictionGrid",
+        "--trainer.callbacks.size",
+        "2",
+    ]
+    cli = main(["fit", *SHORT, *mine])
+    (grid,) = [one for one in cli.trainer.callbacks if isinstance(one, PredictionGrid)]  # type: ignore[attr-defined]
+    assert grid.size == 2
+
+
+def test_a_profile_that_was_asked_for_is_shown(
+    workdir: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    main(["fit", *SHORT, "--trainer.profiler", "simple"])
+    assert "run_training_epoch" in caplog.text
+
+
+def test_predict_on_several_devices_is_refused(
+    trained: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("lightning.pytorch.Trainer.world_size", 2)
+    code, line = fail(capsys, "predict")
+    assert code == 1
+    assert "predict needs one device" in line
+
+
 def test_barebones_is_for_measuring(workdir: Path) -> None:
     with pytest.warns(UserWarning, match="barebones"):
         main(["fit", *SHORT, "--trainer.barebones", "true"])
@@ -279,6 +307,48 @@ def test_last_goes_on_in_its_own_run(trained: Path) -> None:
     # The config still repeats the run from its beginning, with the epochs it now has.
     before["trainer"]["max_epochs"] = 5
     assert config(run) == before
+
+
+def test_last_remembers_the_best_score_from_wherever_it_is_started(trained: Path) -> None:
+    run = trained / "lightning_logs" / "version_0"  # a copy: its checkpoints name another folder
+    before = (run / "checkpoints" / "best.ckpt").read_bytes()
+    os.chdir("/")
+    try:
+        with pytest.MonkeyPatch.context() as patch:
+            # From now on nothing is better than what there was.
+            patch.setattr(MNISTClassifier, "validation_step", _worse)
+            root = ["--trainer.default_root_dir", str(trained)]
+            main(["fit", "--ckpt_path", "last", "--trainer.max_epochs", "4", *root])
+    finally:
+        os.chdir(trained)
+    assert (run / "checkpoints" / "best.ckpt").read_bytes() == before
+    assert results(run)["checkpoint_epoch"] == 3
+    assert results(run)["epochs"] == 4
+
+
+def _worse(self: MNISTClassifier, batch: Any, batch_idx: int) -> None:
+    self.log_dict({"val/loss": 9.0, "val/acc": 0.1})
+
+
+def test_a_resume_with_wrong_options_leaves_the_run_as_it_was(
+    trained: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = trained / "lightning_logs" / "version_0"
+    before = (run / "config.yaml").read_bytes()
+    with pytest.raises(ValueError, match="val_check_interval"):
+        main(["fit", "--ckpt_path", "last", "--trainer.val_check_interval", "5000"])
+    code, _ = fail(capsys, "fit", "--ckpt_path", "last", "--trainer.max_epochs", "1")
+    assert code == 2
+    code, line = fail(capsys, "fit", "--ckpt_path", "last", "--model.learning_rate", "0.1")
+    assert code == 2
+    assert "--model.learning_rate is 0.1; a run goes on with its own, 0.001" in line
+    assert (run / "config.yaml").read_bytes() == before
+
+
+def test_a_resume_within_an_epoch(workdir: Path) -> None:
+    main(["fit", "--data.source", "sample", "--trainer.max_steps", "30"])
+    cli = main(["fit", "--ckpt_path", "last", "--trainer.max_steps", "50"])
+    assert cli.trainer.global_step == 50
 
 
 def test_last_takes_the_options_of_its_run(workdir: Path) -> None:
@@ -439,12 +509,14 @@ def test_another_network_trains_and_is_tested(workdir: Path) -> None:
         ("--weights_only false", 2, "unrecognized arguments: --weights_only false"),
         ("--config missing.yaml", 1, "the config file missing.yaml cannot be read (No such file"),
         ("--config=missing.yaml", 1, "the config file missing.yaml cannot be read (No such file"),
+        ("--config number.yaml", 1, "the config file number.yaml has no options below 'trainer:'"),
         ("--config broken.yaml", 1, "the config file broken.yaml is no YAML: "),
         ("--config binary.yaml", 1, "the config file binary.yaml is no YAML: "),
         ("--config list.yaml", 1, "the config file list.yaml has no options"),
         ("--config wrong.yaml", 2, "does not accept option 'data.batchsize'"),
         ("--ckpt_path missing.ckpt", 1, "the checkpoint missing.ckpt does not exist"),
         ("--ckpt_path broken.yaml", 1, "broken.yaml is no checkpoint"),
+        ("--ckpt_path=", 2, "--ckpt_path is ''; name best, last or a file"),
         ("--ckpt_path last", 1, "--ckpt_path is 'last', but no run below lightning_logs"),
     ],
 )
@@ -458,6 +530,7 @@ def test_bad_input_gets_one_sentence(
 ) -> None:
     (workdir / "broken.yaml").write_text("a: [1, 2\nb: }{")
     (workdir / "binary.yaml").write_bytes(bytes(range(256)))
+    (workdir / "number.yaml").write_text("trainer: 5\n")
     (workdir / "list.yaml").write_text("- 1\n- 2\n")
     (workdir / "wrong.yaml").write_text("data:\n  batchsize: 3\n")
     before = names(workdir)
@@ -593,6 +666,21 @@ def test_signals_have_their_exit_status(
     assert process.returncode == code
     assert err.splitlines()[-1] == f"error: {message}"
     assert not (workdir / "lightning_logs" / "version_0" / "results.json").exists()
+
+
+def test_a_reader_that_goes_away_gets_no_traceback(workdir: Path) -> None:
+    fit = " ".join(command("fit", *SHORT))
+    done = subprocess.run(
+        f"{fit} | head -1; exit ${{PIPESTATUS[0]}}",
+        shell=True,
+        executable="/bin/bash",
+        capture_output=True,
+        text=True,
+        check=False,
+        env=environment(),
+    )
+    assert done.returncode == 1
+    assert done.stderr == "error: nobody reads the output any more\n"
 
 
 def test_returns_the_cli_object(fitted: Run) -> None:

@@ -44,17 +44,31 @@ class EpochProgress(TQDMProgressBar):
         return _transient(super().init_predict_tqdm())
 
     @override
+    def on_train_start(self, trainer: Trainer, *args: Any) -> None:
+        super().on_train_start(trainer, *args)
+        self._begin(trainer)  # a run that is resumed within an epoch begins without the next hook
+
+    @override
     def on_train_epoch_start(self, trainer: Trainer, *args: Any) -> None:
         super().on_train_epoch_start(trainer, *args)
         self.train_progress_bar.set_description(_epoch(trainer))
+        self._begin(trainer)
+
+    def _begin(self, trainer: Trainer) -> None:
         self._started = time.monotonic()
+        self._before = dict(trainer.callback_metrics)
 
     @override
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         super().on_train_epoch_end(trainer, pl_module)
         if not trainer.is_global_zero:
             return
-        values = [f"{name} {float(value):.4f}" for name, value in trainer.callback_metrics.items()]
+        # Without a validation in this epoch, its metrics are still those of an earlier one.
+        values = [
+            f"{name} {float(value):.4f}"
+            for name, value in trainer.callback_metrics.items()
+            if value is not self._before.get(name)
+        ]
         seconds = f"{time.monotonic() - self._started:.1f} s"
         line = "  ".join((_epoch(trainer), *sorted(values), seconds))
         if self.train_progress_bar.disable:

@@ -65,14 +65,14 @@ class PredictionGrid(Callback):
         if self._labels and draws(trainer):
             images, labels = torch.cat(self._images), torch.cat(self._labels)
             probabilities = pl_module(images).softmax(dim=1)
-            names = self.class_names or getattr(
-                getattr(trainer, "datamodule", None), "class_names", None
-            )
+            datamodule = getattr(trainer, "datamodule", None)
+            names = [*(self.class_names or getattr(datamodule, "class_names", None) or ())]
+            names += [str(index) for index in range(len(names), probabilities.shape[1])]
             figure = plot_prediction_grid(
                 images.cpu(),
                 labels.cpu(),
                 probabilities.float().cpu(),
-                names or [str(index) for index in range(probabilities.shape[1])],
+                names,
                 ", ".join(filter(None, (data_name(trainer), what))),
                 self.size,
             )

@@ -2,6 +2,7 @@
 
 import re
 import sys
+from typing import Any
 
 import pytest
 from lightning.pytorch import Trainer
@@ -15,7 +16,7 @@ LINE = (
 )
 
 
-def fit(data: MNISTDataModule) -> None:
+def fit(data: MNISTDataModule, max_epochs: int = 2, **kwargs: Any) -> None:
     trainer = Trainer(
         callbacks=[EpochProgress()],
         logger=False,
@@ -23,7 +24,8 @@ def fit(data: MNISTDataModule) -> None:
         enable_model_summary=False,
         limit_train_batches=3,
         log_every_n_steps=1,
-        max_epochs=2,
+        max_epochs=max_epochs,
+        **kwargs,
     )
     model = MNISTClassifier()
     trainer.fit(model, data)
@@ -55,6 +57,15 @@ def test_a_log_file_gets_a_line_an_epoch_and_nothing_else(
     first, second = capsys.readouterr().out.splitlines()
     assert re.fullmatch(LINE.format(1), first)
     assert re.fullmatch(LINE.format(2), second)
+
+
+def test_an_old_validation_is_not_repeated(
+    sample: MNISTDataModule, capsys: pytest.CaptureFixture[str]
+) -> None:
+    fit(sample, check_val_every_n_epoch=2, max_epochs=3)
+    lines = capsys.readouterr().out.splitlines()
+    assert ["val/loss" in line for line in lines] == [False, True, False]
+    assert all("train/loss" in line for line in lines)
 
 
 def test_a_terminal_also_gets_a_bar_that_vanishes(
