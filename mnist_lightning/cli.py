@@ -404,19 +404,18 @@ class _Keep(ModelCheckpoint):
 
     @override
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        if (
-            self._resumes
-        ):  # its folder is the run's, also where that was moved or is named otherwise
-            here = self.dirpath or ""
-            state_dict = state_dict | {"dirpath": here}
+        # The folder is the run's, even where that was moved or is named otherwise now.
+        if self._resumes:
+            state_dict = state_dict | {"dirpath": self.dirpath}
             for name in ("best_model_path", "kth_best_model_path", "last_model_path"):
-                path = state_dict[name]
-                state_dict[name] = path and os.path.join(here, Path(path).name)
+                state_dict[name] = self._here(state_dict[name])
             scores = state_dict["best_k_models"].items()
-            state_dict["best_k_models"] = {
-                os.path.join(here, Path(path).name): score for path, score in scores
-            }
+            state_dict["best_k_models"] = {self._here(path): score for path, score in scores}
         super().load_state_dict(state_dict)
+
+    def _here(self, path: str) -> str:
+        # Spelt as ModelCheckpoint spells it, which removes what it takes for another file.
+        return path and os.path.join(self.dirpath or "", Path(path).name)  # noqa: PTH118
 
     @property
     @override
