@@ -56,6 +56,7 @@ class MNISTClassifier(LightningModule):
             )
         if num_classes < 2:
             raise InvalidArgumentError("num_classes", num_classes, "it must be at least 2")
+        learning_rate = float(learning_rate)  # NumPy's could not be read from a checkpoint again
         self.save_hyperparameters(ignore=["network"])
         self.learning_rate = learning_rate
         self.num_classes = num_classes

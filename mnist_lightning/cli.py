@@ -110,8 +110,9 @@ class MNISTCLI(LightningCLI):
                 auto_configure_optimizers=False,
             )
         finally:
-            if self.run_dir is not None and not (self.run_dir / "config.yaml").exists():
-                runs.discard(self.run_dir)  # the run never began
+            never_began = self.run_dir and not (self.run_dir / "config.yaml").exists()
+            if self.run_dir is not None and never_began and not self.resumes:
+                runs.discard(self.run_dir)
 
     @staticmethod
     @override
@@ -220,7 +221,9 @@ class MNISTCLI(LightningCLI):
                     self.run_dir = self.ckpt_path.parent.parent
                 else:
                     self.run_dir = runs.create(root)
-                kwargs["default_root_dir"] = self.run_dir and str(self.run_dir)
+                if self.run_dir is not None:
+                    root = self.run_dir.parent.parent
+                    kwargs["default_root_dir"] = str(self.run_dir)
                 if fits and options.logger is not False:
                     version = self.run_dir.name if self.run_dir else None
                     kwargs["logger"] = EpochTensorBoardLogger(
@@ -250,7 +253,10 @@ class MNISTCLI(LightningCLI):
     def fit(self, **kwargs: Any) -> None:
         """Trains, then tests the best checkpoint, or the last one where nothing was validated."""
         self._print_start()
+        done = self.checkpoint.get("global_step")
         self.trainer.fit(ckpt_path=self.ckpt_path, weights_only=True, **kwargs)
+        if self.trainer.global_step == done:
+            _print("Nothing was left to train; raise --trainer.max_epochs to go on")
         saved = [Path(kept.best_model_path) for kept in self._kept if kept.best_model_path]
         self.ckpt_path = saved[0] if saved else None
         self.checkpoint = checkpoints.read(saved[0]) if saved else {}
@@ -265,7 +271,8 @@ class MNISTCLI(LightningCLI):
     def test(self, **kwargs: Any) -> None:
         """Tests a checkpoint, prints the result and writes it to ``results.json``."""
         results = self.trainer.test(verbose=False, **kwargs)
-        if results and results[0]:
+        untrained = self.subcommand == "fit" and self.trainer.global_step == 0
+        if results and results[0] and not untrained:
             summary = {
                 **results[0],
                 "dataset": self.datamodule.dataset_name,
@@ -300,7 +307,8 @@ class MNISTCLI(LightningCLI):
         for line in text.getvalue().splitlines()[:11]:
             file, label, probability = line.split(",")[:3]
             _print(f"{file:<12}{label:>5}{probability:>13}")
-        _print(f"{len(probabilities):,} rows are in predictions.csv")
+        if self._folder is not None:
+            _print(f"{len(probabilities):,} rows are in predictions.csv")
         self._print_provenance()
         self._print_places()
 
@@ -392,6 +400,8 @@ class _SaveConfig(SaveConfigCallback):
         datamodule = getattr(trainer, "datamodule", None)
         if isinstance(datamodule, MNISTDataModule):
             self.config.data.source = datamodule.source
+        if self.overwrite and trainer.is_global_zero:  # results.json marks a run that is finished
+            Path(trainer.log_dir or "", "results.json").unlink(missing_ok=True)
         super().setup(trainer, pl_module, "fit")
 
 

@@ -75,6 +75,7 @@ class MNISTDataModule(LightningDataModule):
             raise InvalidArgumentError("source", source, "it must be auto, mnist or sample")
         if not 0 <= split_seed < 1 << 63:
             raise InvalidArgumentError("split_seed", split_seed, "it must lie in 0 to 2**63 - 1")
+        data_dir = str(data_dir)  # a Path could not be read from a checkpoint again
         self._mirrors = download.check_mirrors(mirrors)
         self.save_hyperparameters()
         self.data_dir = Path(data_dir).expanduser()

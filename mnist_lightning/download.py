@@ -150,8 +150,9 @@ def fetch(folder: Path, files: Mapping[str, IdxFile], mirrors: Iterable[str]) ->
     if not missing:
         return
     raw = folder / "MNIST" / "raw"
-    made = [path for path in (raw, *raw.parents) if not path.exists()]
+    made: list[Path] = []
     try:
+        made += [path for path in (raw, *raw.parents) if not path.exists()]
         raw.mkdir(parents=True, exist_ok=True)
         write_atomically(raw / ".probe", b"")
         (raw / ".probe").unlink(missing_ok=True)  # another process may have been faster
@@ -178,9 +179,11 @@ def _read(folder: Path, files: Mapping[str, IdxFile]) -> tuple[dict[str, bytes],
         damaged = []
         for place in (folder / "MNIST" / "raw", folder):
             for path in (place / name, place / f"{name}.gz"):
-                if name in contents or not path.is_file():
+                if name in contents:
                     continue
                 try:
+                    if not path.is_file():
+                        continue
                     with path.open("rb") as file:
                         # No right file is larger, so a little more shows that this one is wrong.
                         content = file.read(expected.size + 1024)
@@ -278,8 +281,10 @@ class _SecureRedirects(urllib.request.HTTPRedirectHandler):
         headers: http.client.HTTPMessage,
         newurl: str,
     ) -> urllib.request.Request | None:
-        if req.type == "https" and not newurl.startswith("https:"):
-            raise urllib.error.URLError(f"redirects to {newurl}, which is not https")
+        allowed = ("https:",) if req.type == "https" else ("https:", "http:")
+        if not newurl.startswith(allowed):
+            fp.close()
+            raise urllib.error.URLError(f"redirects to {newurl}, which is not {allowed[0][:-1]}")
         return super().redirect_request(req, fp, code, msg, headers, newurl)
 
 

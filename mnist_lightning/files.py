@@ -1,6 +1,7 @@
 """Writing a file so that a reader sees the whole of it, or what was there before."""
 
 import os
+import secrets
 from pathlib import Path
 
 
@@ -14,9 +15,9 @@ def write_atomically(path: Path, content: bytes) -> None:
     Raises:
         OSError: If the folder cannot be written or the disk is full; ``path`` is then as it was.
     """
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    temporary = path.with_name(f".{path.name}.{secrets.token_hex(8)}.tmp")
     try:
-        with temporary.open("wb") as file:
+        with temporary.open("xb") as file:
             file.write(content)
             file.flush()
             os.fsync(file.fileno())

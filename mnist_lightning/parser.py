@@ -82,7 +82,7 @@ def check_configs(args: Sequence[str]) -> None:
 
 def _configs(args: Sequence[str]) -> Iterator[Path]:
     for arg, following in pairwise([*args, ""]):
-        if arg in ("--config", "-c"):
+        if arg in ("--config", "-c") and following:
             yield Path(following)
         elif arg.startswith("--config="):
             yield Path(arg.removeprefix("--config="))

@@ -313,12 +313,15 @@ def test_last_remembers_the_best_score_from_wherever_it_is_started(trained: Path
             # From now on nothing is better than what there was.
             patch.setattr(MNISTClassifier, "validation_step", _worse)
             root = ["--trainer.default_root_dir", str(trained)]
-            main(["fit", "--ckpt_path", "last", "--trainer.max_epochs", "4", *root])
+            cli = main(["fit", "--ckpt_path", "last", "--trainer.max_epochs", "4", *root])
     finally:
         os.chdir(trained)
     assert (run / "checkpoints" / "best.ckpt").read_bytes() == before
     assert results(run)["checkpoint_epoch"] == 3
     assert results(run)["epochs"] == 4
+    best = torch.load(run / "checkpoints" / "best.ckpt", weights_only=True)["state_dict"]
+    for name, value in cli.model.state_dict().items():  # the best is tested, not the last
+        assert torch.equal(value, best[name])
 
 
 def _worse(self: MNISTClassifier, batch: Any, batch_idx: int) -> None:
@@ -338,6 +341,34 @@ def test_a_resume_with_wrong_options_leaves_the_run_as_it_was(
     assert code == 2
     assert "--model.learning_rate is 0.1; a run goes on with its own, 0.001" in line
     assert (run / "config.yaml").read_bytes() == before
+
+
+def test_a_failed_resume_never_removes_the_run(
+    trained: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = trained / "lightning_logs" / "version_0"
+    (run / "config.yaml").unlink()
+    fail(capsys, "fit", "--ckpt_path", "last", "--trainer.max_epochs", "1")
+    assert names(run / "checkpoints") == {"best.ckpt", "last.ckpt"}
+
+
+def test_a_finished_run_says_that_nothing_is_left(
+    trained: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    main(["fit", "--ckpt_path", "last"])
+    assert "Nothing was left to train; raise --trainer.max_epochs" in capsys.readouterr().out
+
+
+def test_results_of_a_resumed_run_are_gone_until_it_is_finished(
+    trained: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def crash(self: MNISTCLI, **kwargs: object) -> None:
+        raise RuntimeError("killed before the test")
+
+    monkeypatch.setattr(MNISTCLI, "test", crash)
+    with pytest.raises(RuntimeError, match="killed"):
+        main(["fit", "--ckpt_path", "last", "--trainer.max_epochs", "4"])
+    assert not (trained / "lightning_logs" / "version_0" / "results.json").exists()
 
 
 def test_a_resume_within_an_epoch(workdir: Path) -> None:

@@ -228,6 +228,11 @@ def test_a_folder_in_the_home_directory(
     assert len(data.test_set) == 20
 
 
+def test_a_folder_given_as_a_path_is_kept_as_text(tmp_path: Path) -> None:
+    data = MNISTDataModule(tmp_path)  # type: ignore[arg-type]
+    assert data.hparams["data_dir"] == str(tmp_path)
+
+
 def test_a_folder_that_cannot_be_used_is_an_error(tmp_path: Path, files: Files) -> None:
     (tmp_path / "file").touch()
     data = MNISTDataModule(str(tmp_path / "file"))

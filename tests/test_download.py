@@ -69,7 +69,18 @@ def test_a_damaged_file_is_named_and_downloaded_again(
     assert server.asked == ["/train-labels-idx1-ubyte.gz"]  # the others were right
 
 
-def test_a_gzip_bomb_is_not_unpacked(tmp_path: Path, files: Files) -> None:
+def test_a_gzip_bomb_is_not_unpacked(
+    tmp_path: Path, files: Files, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sizes: list[int] = []
+    read = gzip.GzipFile.read
+
+    def counted(self: gzip.GzipFile, size: int | None = -1) -> bytes:
+        content = read(self, size)
+        sizes.append(len(content))
+        return content
+
+    monkeypatch.setattr(gzip.GzipFile, "read", counted)
     files.write(tmp_path)
     name = "t10k-labels-idx1-ubyte"
     (tmp_path / name).rename(tmp_path / "elsewhere")
@@ -77,6 +88,12 @@ def test_a_gzip_bomb_is_not_unpacked(tmp_path: Path, files: Files) -> None:
     (tmp_path / f"{name}.gz").write_bytes(bomb)
     with pytest.raises(DataError, match="damaged"):
         download.load(tmp_path, files.table)
+    assert sizes == [files.table[name].size + 1]
+
+
+def test_takes_no_more_of_an_answer_than_a_file_can_be(server: Server) -> None:
+    server.answers["/long"] = sending(bytes(1 << 24))
+    assert len(download._download(f"{server.url}/long", 1000)) <= 1000 + (1 << 16)
 
 
 def test_asks_the_next_mirror_for_what_the_first_does_not_have(
@@ -120,6 +137,9 @@ def resetting(handler: BaseHTTPRequestHandler) -> None:
         (sending(b"\x1f\x8b\x08", length=5000), "cut short"),
         (sending(bytes(1 << 22)), "another file"),
         (redirecting(FIRST), "redirect"),
+        (redirecting("ftp://127.0.0.1/x"), "redirects to ftp"),
+        (redirecting("file:///etc/passwd"), "not allowed"),
+        (redirecting("http://a..b/"), "label"),
         (resetting, "reset|Remote end closed"),
     ],
 )
@@ -202,6 +222,8 @@ def test_does_not_go_from_https_to_http() -> None:
     with pytest.raises(urllib.error.URLError, match="not https"):
         handler.redirect_request(*arguments, "http://a.example/file")
     assert handler.redirect_request(*arguments, "https://b.example/file") is not None
+    handlers = vars(download._OPENER)["handlers"]
+    assert any(isinstance(one, download._SecureRedirects) for one in handlers)
 
 
 def test_reads_a_mirror_in_a_folder(tmp_path: Path, files: Files) -> None:

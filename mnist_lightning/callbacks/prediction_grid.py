@@ -8,6 +8,7 @@ from torch import Tensor
 from typing_extensions import override
 
 from mnist_lightning.callbacks.publish import data_name, draws, publish
+from mnist_lightning.errors import InvalidArgumentError
 from mnist_lightning.plots import plot_prediction_grid
 
 
@@ -22,11 +23,16 @@ class PredictionGrid(Callback):
         class_names: A name for each class; default: those of the data module, else the numbers.
         size: Images along each side of the grid.
 
+    Raises:
+        InvalidArgumentError: If ``size`` is less than 1.
+
     Example:
         >>> grid = PredictionGrid(class_names=["cat", "dog"], size=3)
     """
 
     def __init__(self, class_names: Sequence[str] | None = None, size: int = 5) -> None:
+        if size < 1:
+            raise InvalidArgumentError("size", size, "it must be at least 1")
         self.class_names = class_names
         self.size = size
         self._images: list[Tensor] = []
@@ -57,8 +63,8 @@ class PredictionGrid(Callback):
     def _collect(self, batch: Sequence[Tensor]) -> None:
         room = self.size**2 - sum(map(len, self._labels))
         if room > 0:
-            self._images.append(batch[0][:room])
-            self._labels.append(batch[1][:room])
+            self._images.append(batch[0][:room].clone())  # a view would keep the whole batch
+            self._labels.append(batch[1][:room].clone())
 
     def _draw(self, trainer: Trainer, pl_module: LightningModule, what: str, tag: str) -> None:
         folder = trainer.log_dir

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from trainers import quiet_trainer
 
 from mnist_lightning import MNISTClassifier, MNISTDataModule, PredictionGrid
+from mnist_lightning.errors import InvalidArgumentError
 
 
 def trainer_for(folder: Path, callback: PredictionGrid, **kwargs: Any) -> Trainer:
@@ -85,7 +86,7 @@ def test_keeps_no_more_images_than_it_draws(
     draw = callback._draw
 
     def counted(*args: Any) -> None:
-        kept.append(sum(map(len, callback._images)))
+        kept.append(sum(one.untyped_storage().nbytes() for one in callback._images) // 784 // 4)
         draw(*args)
 
     monkeypatch.setattr(callback, "_draw", counted)
@@ -125,6 +126,11 @@ def test_takes_a_model_that_only_gives_logits(
     assert figure.get_suptitle().startswith("validation images: ")
     assert len(texts(figure)) == 6  # fewer images than cells
     assert [text.split()[1] for text in texts(figure)] == ["cat", "dog"] * 3
+
+
+def test_size_is_checked() -> None:
+    with pytest.raises(InvalidArgumentError, match="size is 0; it must be at least 1"):
+        PredictionGrid(size=0)
 
 
 def test_writes_nothing_in_a_trial_run(tmp_path: Path, sample: MNISTDataModule) -> None:
