@@ -1,7 +1,9 @@
 """The command line, as a user would try it."""
 
 import csv
+import io
 import json
+import logging
 import os
 import re
 import shutil
@@ -258,11 +260,16 @@ def test_a_callback_of_the_user_takes_the_place_of_ours(workdir: Path) -> None:
     assert [one.size for one in callbacks if isinstance(one, PredictionGrid)] == [2]
 
 
-def test_a_profile_that_was_asked_for_is_shown(
-    workdir: Path, caplog: pytest.LogCaptureFixture
-) -> None:
-    main(["fit", *SHORT, "--trainer.profiler", "simple"])
-    assert "run_training_epoch" in caplog.text
+def test_a_profile_that_was_asked_for_is_shown(workdir: Path) -> None:
+    shown = io.StringIO()
+    handler = logging.StreamHandler(shown)
+    logger = logging.getLogger("lightning.pytorch")
+    logger.addHandler(handler)
+    try:
+        main(["fit", *SHORT, "--trainer.profiler", "simple"])
+    finally:
+        logger.removeHandler(handler)
+    assert "run_training_epoch" in shown.getvalue()
 
 
 def test_predict_on_several_devices_is_refused(
