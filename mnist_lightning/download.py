@@ -124,8 +124,10 @@ def load(folder: Path, files: Mapping[str, IdxFile]) -> dict[str, bytes]:
         DataError: If a file cannot be read.
         MissingDataError: If a file is missing or damaged.
     """
-    contents, problems = _read(folder, files)
-    if problems:
+    contents, damaged = _read(folder, files)
+    if len(contents) < len(files):
+        absent = [name for name in files if name not in contents and name not in damaged]
+        problems = [*damaged.values(), *(f"{name} is not in {folder}" for name in absent)]
         raise MissingDataError("; ".join(problems))
     return contents
 
@@ -145,18 +147,18 @@ def fetch(folder: Path, files: Mapping[str, IdxFile], mirrors: Iterable[str]) ->
         DataError: If the folder cannot be read or written.
         MissingDataError: If no mirror gave a file; names each mirror and what was wrong with it.
     """
-    contents, problems = _read(folder, files)
+    contents, damaged = _read(folder, files)
     missing = {name: expected for name, expected in files.items() if name not in contents}
     if not missing:
         return
     raw = folder / "MNIST" / "raw"
+    problems = list(damaged.values())
     made: list[Path] = []
     try:
         made += [path for path in (raw, *raw.parents) if not path.exists()]
         raw.mkdir(parents=True, exist_ok=True)
         write_atomically(raw / ".probe", b"")
         (raw / ".probe").unlink(missing_ok=True)  # another process may have been faster
-        problems = [problem for problem in problems if "damaged" in problem]
         for mirror in mirrors:
             problems += _fetch_from(mirror, missing, raw)
             if not missing:
@@ -172,11 +174,11 @@ def fetch(folder: Path, files: Mapping[str, IdxFile], mirrors: Iterable[str]) ->
     raise MissingDataError("; ".join(problems))
 
 
-def _read(folder: Path, files: Mapping[str, IdxFile]) -> tuple[dict[str, bytes], list[str]]:
-    """Returns the verified content of the files that are there, and what ails the others."""
-    contents, problems = {}, []
+def _read(folder: Path, files: Mapping[str, IdxFile]) -> tuple[dict[str, bytes], dict[str, str]]:
+    """Returns the verified content of each file that is there, and where another is damaged."""
+    contents: dict[str, bytes] = {}
+    damaged: dict[str, str] = {}
     for name, expected in files.items():
-        damaged = []
         for place in (folder / "MNIST" / "raw", folder):
             for path in (place / name, place / f"{name}.gz"):
                 if name in contents:
@@ -193,12 +195,12 @@ def _read(folder: Path, files: Mapping[str, IdxFile]) -> tuple[dict[str, bytes],
                     ) from error
                 verified = _verified(content, path.suffix == ".gz", expected)
                 if verified is None:
-                    damaged.append(f"{path} is damaged (its content is not that of MNIST's file)")
+                    problem = f"{path} is damaged (its content is not that of MNIST's file)"
+                    damaged[name] = "; ".join(filter(None, (damaged.get(name), problem)))
                 else:
                     contents[name] = verified
-        if name not in contents:
-            problems += damaged or [f"{name} is not in {folder}"]
-    return contents, problems
+                    damaged.pop(name, None)
+    return contents, damaged
 
 
 def _verified(content: bytes, compressed: bool, expected: IdxFile) -> bytes | None:
