@@ -83,16 +83,21 @@ class MNISTClassifier(LightningModule):
         return logits
 
     @override
-    def training_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> Tensor:
-        return self._step(batch, batch_idx, self.train_metrics)
+    def training_step(self, batch: tuple[Tensor, Tensor]) -> Tensor:
+        loss, _ = self._step(batch, self.train_metrics)
+        return loss
 
     @override
-    def validation_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> None:
-        self._step(batch, batch_idx, self.val_metrics)
+    def validation_step(self, batch: tuple[Tensor, Tensor]) -> Tensor:
+        """Returns the logits ``(N, num_classes)``, so that callbacks need not run the model."""
+        _, logits = self._step(batch, self.val_metrics)
+        return logits
 
     @override
-    def test_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> None:
-        self._step(batch, batch_idx, self.test_metrics)
+    def test_step(self, batch: tuple[Tensor, Tensor]) -> Tensor:
+        """Returns the logits ``(N, num_classes)``, so that callbacks need not run the model."""
+        _, logits = self._step(batch, self.test_metrics)
+        return logits
 
     @override
     def predict_step(self, batch: Tensor | tuple[Tensor, Tensor] | list[Tensor]) -> Tensor:
@@ -106,13 +111,13 @@ class MNISTClassifier(LightningModule):
         return Adam(self.parameters(), lr=self.learning_rate, eps=1e-7, fused=True)
 
     def _step(
-        self, batch: tuple[Tensor, Tensor], batch_idx: int, metrics: MetricCollection
-    ) -> Tensor:
+        self, batch: tuple[Tensor, Tensor], metrics: MetricCollection
+    ) -> tuple[Tensor, Tensor]:
         images, labels = batch
         logits = self(images)
         losses = functional.cross_entropy(logits, labels, reduction="none")
         metrics["loss"].update(losses.detach())
         metrics["acc"].update(logits.detach(), labels)
-        if batch_idx == 0:  # logged once, a metric is computed and reset by Lightning each epoch
+        if metrics["loss"].update_count == 1:  # at the epoch's end Lightning computes and resets it
             self.log_dict(metrics, on_step=False, on_epoch=True)
-        return losses.mean()
+        return losses.mean(), logits

@@ -30,13 +30,23 @@ from torch import Tensor
 from typing_extensions import override
 
 from mnist_lightning import checkpoints, runs
-from mnist_lightning.callbacks import EpochProgress, LearningCurves, PredictionGrid
+from mnist_lightning.callbacks import (
+    ConfusionMatrix,
+    EpochProgress,
+    FirstLayerFilters,
+    LearningCurves,
+    MisclassifiedGrid,
+    PredictionGrid,
+    TrainingImages,
+)
+from mnist_lightning.callbacks.publish import class_names
 from mnist_lightning.classifier import MNISTClassifier
 from mnist_lightning.datamodule import MNISTDataModule
 from mnist_lightning.errors import CheckpointError, InvalidArgumentError, UserError
 from mnist_lightning.files import write_atomically
 from mnist_lightning.logger import EpochTensorBoardLogger
 from mnist_lightning.parser import OneSentenceParser, check_configs, fail
+from mnist_lightning.report import class_report
 
 
 def main(args: Sequence[str] | None = None) -> "MNISTCLI":
@@ -204,6 +214,8 @@ class MNISTCLI(LightningCLI):
             raise InvalidArgumentError(
                 "--model.num_classes", classes, f"the data have {needed} classes"
             )
+        if self.model.example_input_array is None:  # TensorBoard's graph is traced with it
+            self.model.example_input_array = torch.zeros(1, 1, 28, 28)
         self._load_weights()
 
     @override
@@ -226,17 +238,15 @@ class MNISTCLI(LightningCLI):
                     kwargs["default_root_dir"] = str(self.run_dir)
                 if fits and options.logger is not False:
                     version = self.run_dir.name if self.run_dir else None
-                    kwargs["logger"] = EpochTensorBoardLogger(
-                        root, version=version, default_hp_metric=False
-                    )
+                    kwargs["logger"] = EpochTensorBoardLogger(root, version=version)
 
         ours: list[Callback] = []
         if options.enable_progress_bar is not False:
             ours.append(EpochProgress())
         if fits:
-            ours.append(LearningCurves())
+            ours += [LearningCurves(), TrainingImages(), FirstLayerFilters()]
         if fits or self.subcommand == "test":
-            ours.append(PredictionGrid())
+            ours += [PredictionGrid(), ConfusionMatrix(), MisclassifiedGrid()]
         given = options.callbacks or []
         given = given if isinstance(given, list) else [given]
         ours = [one for one in ours if not any(_replaces(other, one) for other in given)]
@@ -283,6 +293,7 @@ class MNISTCLI(LightningCLI):
                 "seed": self.config[self.subcommand].seed_everything,
             }
             self._write("results.json", json.dumps(summary, indent=2) + "\n")
+        self._print_report()
         self._print_result("Test", results)
         self._print_places()
 
@@ -366,6 +377,12 @@ class MNISTCLI(LightningCLI):
         if self.datamodule.fallback_notice:
             _print(self.datamodule.fallback_notice)
 
+    def _print_report(self) -> None:
+        for callback in self.trainer.callbacks:  # type: ignore[attr-defined]
+            if isinstance(callback, ConfusionMatrix) and callback.matrix is not None:
+                names = class_names(self.trainer, callback.class_names, len(callback.matrix))
+                _print(class_report(callback.matrix, names))
+
     def _print_start(self) -> None:
         folder = self._folder
         place = f"into {folder}" if folder else "without a run folder"
@@ -391,6 +408,22 @@ class _SaveConfig(SaveConfigCallback):
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         if not self.overwrite:
             self._save(trainer, pl_module)
+        options = vars(self.config.data) | vars(self.config.model)
+        for name in ("data_dir", "mirrors", "num_classes"):  # the data's, so no hyperparameters
+            options.pop(name, None)
+        options |= {
+            "max_epochs": self.config.trainer.max_epochs,
+            "seed": self.config.seed_everything,
+        }
+        for logger in trainer.loggers:
+            if isinstance(logger, EpochTensorBoardLogger):
+                logger.run_hparams = options
+
+    @override
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        for logger in trainer.loggers:
+            if self.overwrite and isinstance(logger, EpochTensorBoardLogger):
+                logger.forget_after(trainer.current_epoch)
 
     @override
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:

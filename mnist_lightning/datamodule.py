@@ -77,7 +77,7 @@ class MNISTDataModule(LightningDataModule):
             raise InvalidArgumentError("split_seed", split_seed, "it must lie in 0 to 2**63 - 1")
         data_dir = str(data_dir)  # a Path could not be read from a checkpoint again
         self._mirrors = download.check_mirrors(mirrors)
-        self.save_hyperparameters()
+        self.save_hyperparameters(ignore=["mirrors"])  # their URLs may hold passwords
         self.data_dir = Path(data_dir).expanduser()
         self.batch_size = batch_size
         self.val_fraction = val_fraction

@@ -1,12 +1,17 @@
 """Drawing: tensors and numbers in, a matplotlib Figure out.
 
-``Figure`` is used without pyplot, so that nothing is shown, registered or kept.
+``Figure`` is used without pyplot, so that nothing is shown, registered or kept. Sizes are chosen so
+that the figures can still be read as thumbnails of 350 pixels, which is how TensorBoard shows them.
 """
 
 from collections.abc import Mapping, Sequence
 
+import matplotlib.style
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.cm import ScalarMappable
+from matplotlib.collections import PatchCollection
+from matplotlib.colors import LinearSegmentedColormap, Normalize
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from matplotlib.ticker import MaxNLocator
@@ -14,9 +19,13 @@ from torch import Tensor
 
 # From the palette of Okabe and Ito (2008): told apart by colour-blind readers and in greyscale.
 BLUE, VERMILION = "#0072B2", "#D55E00"
+WIDTH = 5.4  # inches
+# What matplotlibrc and a notebook's style say is left aside: white paper is taken for granted here.
+STYLE = matplotlib.style.context(["default", {"figure.dpi": 120, "figure.titlesize": 12}])
 Pair = tuple[str, str]
 
 
+@STYLE
 def plot_learning_curves(
     history: Mapping[str, Sequence[float]],
     loss: Pair = ("train/loss", "val/loss"),
@@ -24,6 +33,8 @@ def plot_learning_curves(
     title: str = "Learning curves",
 ) -> Figure:
     """Draws training against validation loss and training against validation accuracy.
+
+    The last value of each curve and the epoch of the lowest validation loss stand in the legends.
 
     Args:
         history: A list for each metric, an entry an epoch from the first on, NaN where it was not
@@ -35,17 +46,21 @@ def plot_learning_curves(
     Raises:
         ValueError: If two lists of a pair differ in length.
     """
-    figure = Figure(figsize=(9, 3.8))
-    figure.subplots_adjust(left=0.08, right=0.98, bottom=0.13, top=0.88, wspace=0.22)
-    figure.suptitle(title, fontsize=13)
-    left, right = figure.subplots(1, 2)
+    figure = Figure(figsize=(WIDTH, WIDTH))
+    figure.subplots_adjust(left=0.16, right=0.97, bottom=0.09, top=0.93, hspace=0.1)
+    figure.suptitle(title)
+    upper, lower = figure.subplots(2, 1, sharex=True)
     val_loss = np.asarray(history[loss[1]], dtype=float)
     best = None if np.isnan(val_loss).all() else int(np.nanargmin(val_loss)) + 1
-    _plot_pair(left, history, loss, "{:.4f}", best)
-    left.set_ylabel("loss (cross-entropy, nats)")
-    _plot_pair(right, history, accuracy, "{:.2%}", best)
-    right.set_ylabel("accuracy")
-    right.yaxis.set_major_formatter("{x:.1%}")
+    _plot_pair(upper, history, loss, "{:.4f}", best)
+    upper.set_ylabel("loss (cross-entropy, nats)")
+    upper.legend(loc="upper right", edgecolor="none", framealpha=0.9)
+    _plot_pair(lower, history, accuracy, "{:.2%}", best)
+    lower.set_ylabel("accuracy")
+    lower.yaxis.set_major_formatter("{x:.1%}")
+    lower.legend(loc="lower right", edgecolor="none", framealpha=0.9)
+    lower.set_xlabel("epoch")
+    lower.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
     return figure
 
 
@@ -66,16 +81,18 @@ def _plot_pair(
             epochs[measured], values[measured], style, color=colour, label=label, markersize=4
         )
     if best is not None:
-        axes.axvline(
-            best, color="0.45", linestyle=":", label=f"lowest validation loss: epoch {best}"
-        )
-    axes.set_xlabel("epoch")
-    axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
+        label = f"best epoch {best}"
+        value = history[names[1]][best - 1]
+        if not np.isnan(value):
+            label += f": {form.format(value)}"
+        axes.axvline(best, color="0.45", linestyle=":", label=label)
+    axes.yaxis.set_major_locator(MaxNLocator(6, steps=[1, 2, 2.5, 5, 10]))
+    axes.yaxis.set_label_coords(-0.145, 0.5)
     axes.grid(color="0.9")
     axes.spines[["top", "right"]].set_visible(False)
-    axes.legend(edgecolor="none", framealpha=0.9, fontsize=9)
 
 
+@STYLE
 def plot_prediction_grid(
     images: Tensor,
     labels: Tensor,
@@ -95,41 +112,224 @@ def plot_prediction_grid(
         columns: Images in a row.
     """
     confidence, predicted = probabilities.max(dim=1)
-    right = predicted == labels
-    rows = -(-len(images) // columns)
-    height, width = images.shape[-2:]
-    pitch_y, pitch_x = round(1.45 * height), round(1.15 * width)
-
-    inches = 1.35 * columns / (columns * pitch_x)  # for a pixel of the images
-    above = 0.45 / inches  # the title's share
-    size = (columns * pitch_x, rows * pitch_y + above)
-    figure = Figure(figsize=(size[0] * inches, size[1] * inches))
-    heading = f"{title}: {int(right.sum())} of {len(images)} right"
-    figure.suptitle(
-        heading, fontsize=13, y=1 - 0.25 / (size[1] * inches), verticalalignment="center"
+    right = (predicted == labels).tolist()
+    arrow = "→" if max(map(len, class_names)) <= 3 else "\n→ "  # short names fit into one line
+    captions = [
+        f"{class_names[true]}{arrow}{class_names[guess]}  {value:.0%}{'' if fits else ' ✗'}"
+        for true, guess, value, fits in zip(
+            labels.tolist(), predicted.tolist(), confidence.tolist(), right, strict=True
+        )
+    ]
+    return _plot_mosaic(
+        _displayable(images),
+        captions,
+        [not fits for fits in right],
+        f"{title}: {sum(right)} of {len(images)} right",
+        "true label → predicted label and its probability",
+        columns,
     )
+
+
+@STYLE
+def plot_misclassified_grid(
+    images: Tensor,
+    labels: Tensor,
+    probabilities: Tensor,
+    class_names: Sequence[str],
+    title: str = "Mistakes",
+    mistakes: int | None = None,
+    columns: int = 5,
+) -> Figure:
+    """Draws a grid of wrongly classified images with the probabilities of both classes.
+
+    Args:
+        images: ``(N, 1 or 3, H, W)``; values outside [0, 1] are scaled into it.
+        labels: True classes, integers of shape ``(N,)``.
+        probabilities: ``(N, num_classes)``; the likeliest class counts as the prediction.
+        class_names: A name for each class.
+        title: Stands above the grid.
+        mistakes: How many mistakes there are, of which these are the most confident; default: N.
+        columns: Images in a row.
+    """
+    total = len(images) if mistakes is None else mistakes
+    confidence, predicted = probabilities.max(dim=1)
+    own = probabilities.gather(1, labels.unsqueeze(1)).squeeze(1)
+    captions = [
+        f"{class_names[true]}  {low:.0%}\n→ {class_names[guess]}  {high:.0%}"
+        for true, low, guess, high in zip(
+            labels.tolist(), own.tolist(), predicted.tolist(), confidence.tolist(), strict=True
+        )
+    ]
+    legend = "true → predicted label, each with its probability"
+    if total > len(images):
+        legend = f"the {len(images)} most confident: {legend}"
+    return _plot_mosaic(
+        _displayable(images),
+        captions,
+        [False] * len(images),
+        f"{title}: {total:,} mistake{'s' * (total != 1)}",
+        legend if len(images) else "",
+        columns,
+    )
+
+
+@STYLE
+def plot_training_images(
+    images: Tensor,
+    labels: Tensor,
+    class_names: Sequence[str],
+    title: str = "Training images",
+    columns: int = 5,
+) -> Figure:
+    """Draws a grid of images with their labels.
+
+    Args:
+        images: ``(N, 1 or 3, H, W)``; values outside [0, 1] are scaled into it.
+        labels: True classes, integers of shape ``(N,)``.
+        class_names: A name for each class.
+        title: Stands above the grid.
+        columns: Images in a row.
+    """
+    captions = [class_names[label] for label in labels.tolist()]
+    return _plot_mosaic(_displayable(images), captions, [False] * len(images), title, "", columns)
+
+
+@STYLE
+def plot_filters(weights: Tensor, title: str = "Filters of the first layer") -> Figure:
+    """Draws the kernels of a convolution; what is dark answers to ink, as the images are drawn.
+
+    Args:
+        weights: ``(N, C, H, W)``; of several channels the mean is drawn, of N the first 64.
+        title: Stands above the kernels.
+    """
+    kernels = weights[:64].detach().float().mean(dim=1).cpu().numpy()
+    columns = 4 if len(kernels) <= 16 else 8
+    limit = float(np.abs(kernels).max()) or 1.0
+    shades = ScalarMappable(Normalize(-limit, limit), "Greys")
+    pictures = np.asarray(shades.cmap(shades.norm(kernels)))[..., :3]
+    none = [False] * len(kernels)
+    figure = _plot_mosaic(pictures, [""] * len(kernels), none, title, "", columns, share=0.8)
+    scale = figure.colorbar(
+        shades, cax=figure.add_axes((0.84, 0.12, 0.025, 0.6)), ticks=[-limit, 0, limit]
+    )
+    scale.ax.yaxis.set_major_formatter("{x:.2g}")
+    scale.ax.set_title("weight", fontsize=10)
+    return figure
+
+
+@STYLE
+def plot_confusion_matrix(
+    matrix: Tensor, class_names: Sequence[str], title: str = "Confusion matrix"
+) -> Figure:
+    """Draws how often each class was taken for each other one, and the accuracy of each class.
+
+    The diagonal is muted, so that the colours belong to the mistakes.
+
+    Args:
+        matrix: Counts, integers of shape ``(num_classes, num_classes)``: rows are true classes,
+            columns predicted ones.
+        class_names: A name for each class.
+        title: Stands above the matrix, with the number of mistakes.
+    """
+    counts = matrix.cpu().numpy()
+    classes, total, right = len(counts), int(counts.sum()), int(counts.trace())
+    mistakes = counts * (1 - np.eye(classes, dtype=counts.dtype))
+    longest = max(map(len, class_names))
+    short = longest <= 3
+
+    side = max(3.9, 0.27 * classes)  # of the matrix, in inches, like what follows
+    left = 0.5 + 0.085 * longest
+    above, below, beside = 0.65, 0.5 if short else 0.35 + 0.085 * longest, 0.85
+    width, height = left + side + beside, above + side + below
+    figure = Figure(figsize=(width, height))
+    figure.suptitle(
+        f"{title}: {total - right:,} of {total:,} wrong",
+        y=1 - 0.22 / height,
+        verticalalignment="center",
+    )
+    axes = figure.add_axes((left / width, below / height, side / width, side / height))
+
+    errors = LinearSegmentedColormap.from_list("errors", ["white", "#FFD9BF", VERMILION])
+    pixels = errors(mistakes / max(1, mistakes.max()))[..., :3]
+    np.einsum("iic->ic", pixels)[:] = 0.92
+    axes.imshow(pixels)
+    size = min(10.0, 72 * side / classes * 1.5 / max(2, len(str(counts.max()))))
+    for true, guess in zip(*np.nonzero(counts), strict=True):
+        count = counts[true, guess]
+        colour = "0.5" if true == guess else "black"
+        axes.text(
+            guess, true, str(count), color=colour, fontsize=size, ha="center", va="center_baseline"
+        )
+    for row, count in enumerate(counts.sum(axis=1)):
+        text = f"{counts[row, row] / count:.1%}" if count else "none"
+        axes.text(classes - 0.3, row, text, va="center_baseline")
+    axes.text(classes - 0.3, -0.75, "accuracy", va="center_baseline")
+    axes.set_xlabel("predicted class")
+    axes.set_ylabel("true class")
+    axes.set_xticks(range(classes), class_names, rotation=0 if short else 90)
+    axes.set_yticks(range(classes), class_names)
+    axes.tick_params(length=0)
+    axes.spines[:].set_visible(False)
+    for line in range(classes + 1):
+        axes.axhline(line - 0.5, color="0.85", linewidth=0.6)
+        axes.axvline(line - 0.5, color="0.85", linewidth=0.6)
+    return figure
+
+
+def _plot_mosaic(
+    pictures: np.ndarray,
+    captions: Sequence[str],
+    marked: Sequence[bool],
+    heading: str,
+    legend: str,
+    columns: int,
+    share: float = 1.0,
+) -> Figure:
+    """Draws pictures ``(N, H, W, 3)`` in rows, ``share`` of the figure's width wide."""
+    rows = max(1, -(-len(pictures) // columns))
+    enlarged = -(-24 // pictures.shape[1])  # small ones, so that margins are whole pixels
+    pictures = pictures.repeat(enlarged, axis=1).repeat(enlarged, axis=2)
+    height, width = pictures.shape[1:3]
+    lines = max((caption.count("\n") + bool(caption) for caption in captions), default=0)
+    pixel = WIDTH * share / (columns * round(1.15 * width))  # of the pictures, in inches
+    caption_height = round((0.17 * lines + 0.06) / pixel) if lines else round(0.1 * height)
+    pitch_y, pitch_x = height + caption_height + max(1, round(0.05 * height)), round(1.15 * width)
+    above = round((0.54 if legend else 0.42) / pixel)
+    size = (round(columns * pitch_x / share), rows * pitch_y + above)
+
+    figure = Figure(figsize=(size[0] * pixel, size[1] * pixel))
+    figure.suptitle(heading, y=1 - 0.22 / (size[1] * pixel), verticalalignment="center")
     axes = figure.add_axes((0, 0, 1, 1))
     axes.set_axis_off()
     # One picture for all images: an axes for each of them would take five times as long.
-    mosaic = np.ones((rows * pitch_y, columns * pitch_x, 3))
-    for index, image in enumerate(_displayable(images)):
-        top = (index // columns) * pitch_y + round(0.38 * height)
+    mosaic = np.full((rows * pitch_y, size[0], 3), 255, np.uint8)
+    frames = []
+    long = max((len(line) for caption in captions for line in caption.split("\n")), default=0)
+    letter = 0.7 if any(marked) else 0.62  # width of one, in heights
+    font = min(10.0, 72 * pitch_x * pixel / (letter * max(1, long)))
+    for index, picture in enumerate(pictures):
+        top = (index // columns) * pitch_y + caption_height
         start = (index % columns) * pitch_x + (pitch_x - width) // 2
-        mosaic[top : top + height, start : start + width] = image
-        frame = Rectangle((start - 0.5, top - 0.5), width, height, fill=False, edgecolor="0.8")
-        text = axes.text(
+        mosaic[top : top + height, start : start + width] = np.rint(255 * picture)
+        frames.append(Rectangle((start - 0.5, top - 0.5), width, height))
+        axes.text(
             start - 0.5,
-            top - 0.5 - 0.07 * height,
-            f"true {class_names[int(labels[index])]}\n"
-            f"pred {class_names[int(predicted[index])]}  {confidence[index]:.0%}",
-            fontsize=9,
-            color="0.25",
+            top - 0.5 - 0.05 / pixel,
+            captions[index],
+            fontsize=font,
+            color=VERMILION if marked[index] else "0.2",
+            weight="bold" if marked[index] else "normal",
         )
-        if not right[index]:
-            frame.set(edgecolor=VERMILION, linewidth=3)
-            text.set(color=VERMILION, weight="bold", text=f"{text.get_text()} ✗")
-        axes.add_patch(frame)
     axes.imshow(mosaic, interpolation="nearest")
+    axes.add_collection(
+        PatchCollection(
+            frames,
+            facecolors="none",
+            edgecolors=[VERMILION if mark else "0.8" for mark in marked],
+            linewidths=[3.0 if mark else 1.0 for mark in marked],
+        )
+    )
+    axes.text(size[0] / 2, -0.1 / pixel, legend, color="0.4", fontsize=9, ha="center")
     axes.set(xlim=(-0.5, size[0] - 0.5), ylim=(size[1] - above - 0.5, -above - 0.5))
     return figure
 
@@ -137,9 +337,10 @@ def plot_prediction_grid(
 def _displayable(images: Tensor) -> np.ndarray:
     """Returns ``(N, H, W, 3)`` in [0, 1]; grey images as dark ink on white paper."""
     images = images.detach().float().cpu()
-    low, high = float(images.min()), float(images.max())
-    if low < 0 or high > 1:
-        images = (images - low) / (high - low)
+    if len(images):
+        low, high = float(images.min()), float(images.max())
+        if low < 0 or high > 1:
+            images = (images - low) / (high - low)
     if images.shape[1] == 1:
         images = 1 - images.expand(-1, 3, -1, -1)
     array: np.ndarray = images.permute(0, 2, 3, 1).numpy()

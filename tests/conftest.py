@@ -5,7 +5,7 @@ import os
 import socket
 import struct
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -13,8 +13,12 @@ from typing import Any
 
 import pytest
 import torch
+from drawings import Drawing
+from lightning.pytorch import Trainer
+from matplotlib.figure import Figure
 from mirror import Files, Server, sending
 
+from mnist_lightning.callbacks.publish import is_trial
 from mnist_lightning.cli import MNISTCLI, main
 from mnist_lightning.datamodule import MNISTDataModule
 from mnist_lightning.download import IdxFile
@@ -123,6 +127,20 @@ class CaptureStdout:
     def isatty(self) -> bool:
         """Is a log file, as far as a program can see."""
         return False
+
+
+@pytest.fixture
+def drawn(monkeypatch: pytest.MonkeyPatch) -> list[Drawing]:
+    """What the callbacks draw, instead of files."""
+    drawings: list[Drawing] = []
+
+    def keep(trainer: Trainer, draw: Callable[[], Figure], name: str, tag: str, epoch: int) -> None:
+        if trainer.is_global_zero and not is_trial(trainer):
+            drawings.append(Drawing(name, tag, epoch, draw()))
+
+    for module in ("evaluation", "first_layer_filters", "learning_curves", "training_images"):
+        monkeypatch.setattr(f"mnist_lightning.callbacks.{module}.publish", keep)
+    return drawings
 
 
 @pytest.fixture

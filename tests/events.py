@@ -1,15 +1,22 @@
 """What is in TensorBoard's event files."""
 
+import io
 from pathlib import Path
+from typing import Any
 
-from tensorboard.backend.event_processing.event_accumulator import (  # type: ignore[import-untyped]
-    EventAccumulator,
-)
+from PIL import Image
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+from tensorboard.plugins.custom_scalar.layout_pb2 import Layout
+from tensorboard.plugins.hparams.plugin_data_pb2 import HParamsPluginData
+
+
+def _load(folder: str | Path) -> Any:
+    return EventAccumulator(str(folder), size_guidance={"images": 0}).Reload()
 
 
 def scalars(folder: str | Path) -> dict[str, list[tuple[int, float]]]:
     """Returns the points of each curve, as step and value."""
-    events = EventAccumulator(str(folder)).Reload()
+    events = _load(folder)
     return {
         tag: [(event.step, event.value) for event in events.Scalars(tag)]
         for tag in events.Tags()["scalars"]
@@ -18,6 +25,44 @@ def scalars(folder: str | Path) -> dict[str, list[tuple[int, float]]]:
 
 def steps(folder: str | Path) -> dict[str, list[int]]:
     """Returns the steps of each curve and of each image."""
-    events = EventAccumulator(str(folder), size_guidance={"images": 0}).Reload()
+    events = _load(folder)
     images = {tag: [event.step for event in events.Images(tag)] for tag in events.Tags()["images"]}
     return images | {tag: [step for step, _ in points] for tag, points in scalars(folder).items()}
+
+
+def images(folder: str | Path, tag: str) -> list[Image.Image]:
+    """Returns the pictures under a tag."""
+    return [
+        Image.open(io.BytesIO(event.encoded_image_string)) for event in _load(folder).Images(tag)
+    ]
+
+
+def layouts(folder: str | Path) -> dict[str, dict[str, list[str]]]:
+    """Returns the charts of the tab Custom Scalars: the patterns of their curves."""
+    event = _load(folder).Tensors("custom_scalars__config__")[0]  # as TensorBoard does
+    layout = Layout.FromString(event.tensor_proto.string_val[0])
+    return {
+        category.title: {chart.title: list(chart.multiline.tag) for chart in category.chart}
+        for category in layout.category
+    }
+
+
+def hparams(folder: str | Path) -> tuple[dict[str, Any], list[str]]:
+    """Returns what the tab HParams shows of a run: its hyperparameters, and the metrics' names."""
+    contents = _load(folder).summary_metadata
+    values = HParamsPluginData.FromString(
+        contents["_hparams_/session_start_info"].plugin_data.content
+    ).session_start_info.hparams
+    columns = HParamsPluginData.FromString(
+        contents["_hparams_/experiment"].plugin_data.content
+    ).experiment
+    assert {column.name for column in columns.hparam_infos} == set(values)
+    return (
+        {name: getattr(value, value.WhichOneof("kind")) for name, value in values.items()},
+        [metric.name.tag for metric in columns.metric_infos],
+    )
+
+
+def graph(folder: str | Path) -> list[str]:
+    """Returns the names of the graph's nodes."""
+    return [node.name for node in _load(folder).Graph().node]

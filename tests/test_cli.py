@@ -18,14 +18,25 @@ import pytest
 import torch
 import yaml
 from conftest import Run
-from events import scalars, steps
+from events import graph, hparams, images, layouts, scalars, steps
 from mirror import Files, Server, sending
 from PIL import Image
 
 from mnist_lightning import DigitCNN, MNISTClassifier, PredictionGrid
 from mnist_lightning.cli import MNISTCLI, main
+from mnist_lightning.report import class_report
 
 SHORT = ["--data.source", "sample", "--trainer.max_epochs", "1", "--trainer.limit_train_batches=5"]
+
+
+PICTURES = {
+    "confusion_matrix.png",
+    "curves.png",
+    "filters.png",
+    "misclassified.png",
+    "predictions.png",
+    "training_images.png",
+}
 
 
 def names(folder: Path) -> set[str]:
@@ -69,18 +80,17 @@ def test_fit_fills_the_run_folder(fitted: Run) -> None:
     assert found == {
         "checkpoints",
         "config.yaml",
-        "curves.png",
         "events",
         "hparams.yaml",
-        "predictions.png",
         "results.json",
+        *PICTURES,
     }
     assert names(fitted.folder / "checkpoints") == {"best.ckpt", "last.ckpt"}
     assert names(fitted.folder.parent.parent) == {"lightning_logs"}  # nothing else is written
-    for name in ("curves.png", "predictions.png"):
-        with Image.open(fitted.folder / name) as image:
+    for path in fitted.folder.glob("*.png"):
+        with Image.open(path) as image:
             image.load()
-        assert (fitted.folder / name).stat().st_size < 300_000
+        assert path.stat().st_size < 300_000
 
 
 def test_fit_logs_a_point_an_epoch(fitted: Run) -> None:
@@ -95,7 +105,47 @@ def test_fit_logs_a_point_an_epoch(fitted: Run) -> None:
         "learning curves": epochs,
         "predictions/validation": epochs,
         "predictions/test": [3],
+        "confusion matrix/validation": [3],
+        "confusion matrix/test": [3],
+        "misclassified/validation": [3],
+        "misclassified/test": [3],
+        "filters": [3],
+        "training images": [1],
     }
+
+
+def test_fit_fills_the_tabs_of_tensorboard(fitted: Run) -> None:
+    assert layouts(fitted.folder) == {
+        "training and validation": {
+            "loss": ["^train/loss$", "^val/loss$"],
+            "accuracy": ["^train/acc$", "^val/acc$"],
+        }
+    }
+    assert hparams(fitted.folder) == (
+        {
+            "batch_size": 128,
+            "dropout": 0.2,
+            "learning_rate": 0.001,
+            "max_epochs": 3,
+            "seed": 0,
+            "source": "sample",
+            "split_seed": 0,
+            "val_fraction": 0.2,
+        },
+        ["test/acc", "test/loss", "val/acc", "val/loss"],
+    )
+    assert any("DigitCNN" in node for node in graph(fitted.folder))
+    for tag, name in (
+        ("learning curves", "curves"),
+        ("predictions/test", "predictions"),
+        ("confusion matrix/test", "confusion_matrix"),
+        ("misclassified/test", "misclassified"),
+        ("filters", "filters"),
+        ("training images", "training_images"),
+    ):
+        last = images(fitted.folder, tag)[-1]
+        with Image.open(fitted.folder / f"{name}.png") as image:
+            assert image.tobytes() == last.tobytes()
 
 
 def test_fit_keeps_the_best_and_the_last_weights(fitted: Run) -> None:
@@ -126,6 +176,10 @@ def test_fit_tests_the_best_checkpoint_and_says_so(fitted: Run) -> None:
     assert accuracy > 0.8
     loss = float(torch.nn.functional.cross_entropy(logits, labels))
     assert written["test/loss"] == pytest.approx(loss, rel=1e-4)
+
+    confused = torch.zeros(10, 10, dtype=torch.long)
+    confused.index_put_((labels, logits.argmax(dim=1)), torch.tensor(1), accumulate=True)
+    assert class_report(confused, "0123456789") in fitted.out
 
     lines = fitted.out.splitlines()
     assert f"Test accuracy {accuracy:.2%}, loss {loss:.4f}" in lines
@@ -209,15 +263,15 @@ def test_fit_without_logger_has_a_run_folder_all_the_same(workdir: Path) -> None
     for version in (0, 1):
         main(["fit", *SHORT, "--trainer.logger", "false"])
         run = workdir / "lightning_logs" / f"version_{version}"
-        expected = {"checkpoints", "config.yaml", "curves.png", "predictions.png", "results.json"}
-        assert names(run) == expected
+        assert names(run) == {"checkpoints", "config.yaml", "results.json", *PICTURES}
     assert names(workdir) == {"lightning_logs"}
 
 
 def test_fit_with_another_logger_writes_into_its_folder(workdir: Path) -> None:
     main(["fit", *SHORT, "--trainer.logger", "CSVLogger", "--trainer.logger.save_dir", "logs"])
     run = workdir / "logs" / "lightning_logs" / "version_0"
-    assert {"metrics.csv", "results.json", "curves.png", "predictions.png"} < names(run)
+    drawn = {"curves.png", "predictions.png", "confusion_matrix.png", "misclassified.png"}
+    assert {"metrics.csv", "results.json", *drawn} < names(run)
     assert names(workdir) == {"logs"}
 
 
@@ -305,7 +359,10 @@ def test_last_goes_on_in_its_own_run(trained: Path) -> None:
     assert cli.trainer.current_epoch == 5
     assert results(run)["epochs"] == 5
     assert names(run / "checkpoints") == {"best.ckpt", "last.ckpt"}
-    assert steps(run)["val/loss"] == [1, 2, 3, 4, 5]
+    found = steps(run)
+    for tag in ("train/loss", "val/loss", "learning curves", "predictions/validation"):
+        assert found[tag] == [1, 2, 3, 4, 5]
+    assert found["test/loss"] == [3, 5]
     # The config still repeats the run from its beginning, with the epochs it now has.
     before["trainer"]["max_epochs"] = 5
     assert config(run) == before
@@ -383,6 +440,21 @@ def test_a_resume_within_an_epoch(workdir: Path) -> None:
     with pytest.warns(UserWarning, match="ended before the epoch ended"):
         cli = main(["fit", "--ckpt_path", "last", "--trainer.max_steps", "50"])
     assert cli.trainer.global_step == 50
+    found = steps(workdir / "lightning_logs" / "version_0")
+    assert found["train/loss"] == found["val/loss"] == found["learning curves"] == [1, 2]
+
+
+def test_what_was_logged_behind_a_checkpoint_is_replaced(workdir: Path) -> None:
+    main(["fit", *SHORT])
+    run = workdir / "lightning_logs" / "version_0"
+    last = run / "checkpoints" / "last.ckpt"
+    kept = last.read_bytes()
+    main(["fit", "--ckpt_path", "last", "--trainer.max_epochs", "3"])
+    last.write_bytes(kept)  # as if the second epoch had been broken off before its checkpoint
+    main(["fit", "--ckpt_path", "last", "--trainer.max_epochs", "2"])
+    found = steps(run)
+    assert found["train/loss"] == found["val/loss"] == found["learning curves"] == [1, 2]
+    assert found["test/loss"] == [1, 2]
 
 
 def test_last_takes_the_options_of_its_run(workdir: Path) -> None:
@@ -425,7 +497,8 @@ def test_test_takes_the_best_checkpoint_of_the_newest_run(
     shutil.copy(fitted.folder / "config.yaml", "fit.yaml")  # says ckpt_path: null
     main(["test", *extra])
     run = trained / "lightning_logs" / "version_1"
-    assert names(run) == {"config.yaml", "predictions.png", "results.json"}  # and no events
+    drawn = {"confusion_matrix.png", "misclassified.png", "predictions.png"}
+    assert names(run) == {"config.yaml", "results.json", *drawn}  # and no events
     expected, found = results(fitted.folder), results(run)
     for name in ("test/acc", "test/loss", "dataset"):
         assert found[name] == expected[name]
@@ -512,7 +585,9 @@ def test_weights_of_another_network_are_refused(
 def test_another_network_trains_and_is_tested(workdir: Path) -> None:
     cli = main(["fit", *SHORT, "--model.network", "mnist_lightning.DigitCNN"])
     assert isinstance(cli.model.network, DigitCNN)
-    assert results(workdir / "lightning_logs" / "version_0")["parameters"] == 37_610
+    run = workdir / "lightning_logs" / "version_0"
+    assert results(run)["parameters"] == 37_610
+    assert any("DigitCNN[network]" in node for node in graph(run))
 
 
 # --- what goes wrong
@@ -670,6 +745,9 @@ def test_runs_as_a_module_and_is_quiet_in_a_log_file(workdir: Path) -> None:
     )
     assert [line.split()[0] for line in lines[1:]] == [
         "Epoch",
+        "Class",
+        *"0123456789",
+        "Most",
         "Test",
         "Weights:",
         "Data:",

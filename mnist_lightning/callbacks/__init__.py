@@ -1,7 +1,19 @@
 """Lightning callbacks, usable in any Trainer."""
 
+from mnist_lightning.callbacks.confusion_matrix import ConfusionMatrix
 from mnist_lightning.callbacks.epoch_progress import EpochProgress
+from mnist_lightning.callbacks.first_layer_filters import FirstLayerFilters
 from mnist_lightning.callbacks.learning_curves import LearningCurves
+from mnist_lightning.callbacks.misclassified_grid import MisclassifiedGrid
 from mnist_lightning.callbacks.prediction_grid import PredictionGrid
+from mnist_lightning.callbacks.training_images import TrainingImages
 
-__all__ = ["EpochProgress", "LearningCurves", "PredictionGrid"]
+__all__ = [
+    "ConfusionMatrix",
+    "EpochProgress",
+    "FirstLayerFilters",
+    "LearningCurves",
+    "MisclassifiedGrid",
+    "PredictionGrid",
+    "TrainingImages",
+]

@@ -77,6 +77,18 @@ class EpochProgress(TQDMProgressBar):
             self.print(line)
 
     @override
+    def on_exception(self, *args: Any) -> None:
+        # What is printed next would stand behind a bar that is still there.
+        for bar in (
+            self._train_progress_bar,
+            self._val_progress_bar,
+            self._test_progress_bar,
+            self._predict_progress_bar,
+        ):
+            if bar is not None:
+                bar.close()
+
+    @override
     def get_metrics(self, trainer: Trainer, pl_module: LightningModule) -> dict[str, Any]:
         return {}  # the lines above the bar have them
 

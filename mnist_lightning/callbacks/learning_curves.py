@@ -1,20 +1,26 @@
 """Learning curves while they grow."""
 
+import logging
+import re
 from math import nan
 from typing import Any
 
 from lightning.pytorch import Callback, LightningModule, Trainer
+from lightning.pytorch.loggers import TensorBoardLogger
 from typing_extensions import override
 
-from mnist_lightning.callbacks.publish import data_name, draws, publish
+from mnist_lightning.callbacks.publish import publish, title
 from mnist_lightning.plots import plot_learning_curves
+
+log = logging.getLogger(__name__)
 
 
 class LearningCurves(Callback):
     """Draws training against validation loss and accuracy after every epoch.
 
-    The figure is ``curves.png`` in the run folder and an image in TensorBoard. What was measured
-    is kept in checkpoints, so that a resumed run goes on in the same curves.
+    The figure is ``curves.png`` in the run folder and an image in TensorBoard, where the tab
+    Custom Scalars has both curves in one chart too. What was measured is kept in checkpoints, so
+    that a resumed run goes on in the same curves.
 
     Args:
         loss: Names under which the model logs training and validation loss.
@@ -35,6 +41,18 @@ class LearningCurves(Callback):
         self.history: dict[str, list[float]] = {name: [] for name in (*loss, *accuracy)}
         """The values of each metric, an entry an epoch, NaN where it was not measured."""
         self._validated = False
+        self._missing: set[str] = set()
+
+    @override
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        charts = {
+            kind: ["Multiline", [f"^{re.escape(name)}$" for name in pair]]
+            for kind, pair in (("loss", self.loss), ("accuracy", self.accuracy))
+        }
+        if trainer.is_global_zero:
+            for logger in trainer.loggers:
+                if isinstance(logger, TensorBoardLogger):
+                    logger.experiment.add_custom_scalars({"training and validation": charts})
 
     @override
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -42,18 +60,35 @@ class LearningCurves(Callback):
 
     @override
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        metrics = trainer.callback_metrics
+        metrics, epoch = trainer.callback_metrics, trainer.current_epoch
+        missing = set()
         for index, pair in enumerate(zip(self.loss, self.accuracy, strict=True)):
             for name in pair:
                 # Without a validation in this epoch, its metrics are still those of an earlier one.
-                fresh = name in metrics and (index == 0 or self._validated)
-                self.history[name].append(float(metrics[name]) if fresh else nan)
+                measured = index == 0 or self._validated
+                if measured and name not in metrics:
+                    missing.add(name)
+                fresh = measured and name in metrics
+                values = self.history[name][:epoch]  # a checkpoint may be older or newer than this
+                values += [nan] * (epoch - len(values))
+                self.history[name] = [*values, float(metrics[name]) if fresh else nan]
         self._validated = False
-        folder = trainer.log_dir
-        if draws(trainer):
-            title = ": ".join(filter(None, ("Learning curves", data_name(trainer))))
-            figure = plot_learning_curves(self.history, self.loss, self.accuracy, title)
-            publish(trainer, folder, figure, "curves", "learning curves")
+        if trainer.is_global_zero and missing - self._missing:
+            log.warning(
+                "LearningCurves leaves out %s: the model logs %s; say its names with "
+                "LearningCurves(loss=..., accuracy=...)",
+                ", ".join(sorted(missing)),
+                ", ".join(sorted(metrics)) or "nothing",
+            )
+        self._missing |= missing
+        heading = title(trainer, "learning curves")
+        publish(
+            trainer,
+            lambda: plot_learning_curves(self.history, self.loss, self.accuracy, heading),
+            "curves",
+            "learning curves",
+            epoch + 1,
+        )
 
     @override
     def state_dict(self) -> dict[str, Any]:

@@ -3,21 +3,22 @@
 from collections.abc import Sequence
 
 import torch
-from lightning.pytorch import Callback, LightningModule, Trainer
+from lightning.pytorch import Trainer
+from matplotlib.figure import Figure
 from torch import Tensor
 from typing_extensions import override
 
-from mnist_lightning.callbacks.publish import data_name, draws, publish
+from mnist_lightning.callbacks.evaluation import EvaluationFigure
+from mnist_lightning.callbacks.publish import class_names
 from mnist_lightning.errors import InvalidArgumentError
 from mnist_lightning.plots import plot_prediction_grid
 
 
-class PredictionGrid(Callback):
+class PredictionGrid(EvaluationFigure):
     """Draws the first images with true and predicted label, wrong ones framed and marked.
 
     Shows validation images after every epoch and test images after the test: as
-    ``predictions.png`` in the run folder, and in TensorBoard. Needs batches that begin with images
-    and labels, and a model whose ``forward`` maps images to logits.
+    ``predictions.png`` in the run folder, and in TensorBoard.
 
     Args:
         class_names: A name for each class; default: those of the data module, else the numbers.
@@ -30,57 +31,32 @@ class PredictionGrid(Callback):
         >>> grid = PredictionGrid(class_names=["cat", "dog"], size=3)
     """
 
+    file = "predictions"
+    tag = "predictions"
+    each_epoch = True
+
     def __init__(self, class_names: Sequence[str] | None = None, size: int = 5) -> None:
+        super().__init__()
         if size < 1:
             raise InvalidArgumentError("size", size, "it must be at least 1")
         self.class_names = class_names
         self.size = size
-        self._images: list[Tensor] = []
-        self._labels: list[Tensor] = []
+        self.reset()
 
     @override
-    def on_validation_batch_end(
-        self,
-        trainer: Trainer,
-        pl_module: LightningModule,
-        outputs: object,
-        batch: Sequence[Tensor],
-        batch_idx: int,
-        dataloader_idx: int = 0,
-    ) -> None:
-        self._collect(batch)
-
-    on_test_batch_end = on_validation_batch_end
+    def reset(self) -> None:
+        self._kept: list[tuple[Tensor, ...]] = []
+        self._room = self.size**2
 
     @override
-    def on_validation_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        self._draw(trainer, pl_module, "validation images", "predictions/validation")
+    def collect(self, images: Tensor, labels: Tensor, logits: Tensor) -> None:
+        if self._room:
+            first = [one[: self._room].clone() for one in (images, labels, logits)]
+            self._kept.append(tuple(first))  # clones, since a view would keep the whole batch
+            self._room -= len(first[0])
 
     @override
-    def on_test_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        self._draw(trainer, pl_module, "test images", "predictions/test")
-
-    def _collect(self, batch: Sequence[Tensor]) -> None:
-        room = self.size**2 - sum(map(len, self._labels))
-        if room > 0:
-            self._images.append(batch[0][:room].clone())  # a view would keep the whole batch
-            self._labels.append(batch[1][:room].clone())
-
-    def _draw(self, trainer: Trainer, pl_module: LightningModule, what: str, tag: str) -> None:
-        folder = trainer.log_dir
-        if self._labels and draws(trainer):
-            images, labels = torch.cat(self._images), torch.cat(self._labels)
-            probabilities = pl_module(images).softmax(dim=1)
-            datamodule = getattr(trainer, "datamodule", None)
-            names = [*(self.class_names or getattr(datamodule, "class_names", None) or ())]
-            names += [str(index) for index in range(len(names), probabilities.shape[1])]
-            figure = plot_prediction_grid(
-                images.cpu(),
-                labels.cpu(),
-                probabilities.float().cpu(),
-                names,
-                ", ".join(filter(None, (data_name(trainer), what))),
-                self.size,
-            )
-            publish(trainer, folder, figure, "predictions", tag)
-        self._images, self._labels = [], []
+    def figure(self, trainer: Trainer, title: str) -> Figure:
+        images, labels, logits = (torch.cat(one).cpu() for one in zip(*self._kept, strict=True))
+        names = class_names(trainer, self.class_names, logits.shape[1])
+        return plot_prediction_grid(images, labels, logits.softmax(dim=1), names, title, self.size)

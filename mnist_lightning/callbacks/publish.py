@@ -1,6 +1,7 @@
-"""Where a drawn figure goes."""
+"""Where a figure goes once it is drawn."""
 
 import io
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -9,42 +10,57 @@ from lightning.pytorch.loggers import TensorBoardLogger
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.image import imsave
+from tensorboard.compat.proto.summary_pb2 import Summary
 
 from mnist_lightning.files import write_atomically
 
 
-def publish(trainer: Trainer, folder: str | None, figure: Figure, name: str, tag: str) -> None:
-    """Renders ``figure`` once, into ``name``.png in the run folder and into TensorBoard's images.
+def publish(trainer: Trainer, draw: Callable[[], Figure], name: str, tag: str, epoch: int) -> None:
+    """Draws in the first process, into ``name``.png in the run folder and TensorBoard's images.
+
+    To be called in every process, since they agree on the folder. Nothing is drawn in a trial.
 
     Args:
-        trainer: Whose TensorBoard loggers show the figure, at the number of finished epochs.
-        folder: The run folder, ``trainer.log_dir``; reading that involves all processes, this only
-            the first.
-        figure: The figure.
+        trainer: Its ``log_dir`` is the run folder, its TensorBoard loggers show the figure.
+        draw: Returns the figure.
         name: Name of the file, without its suffix.
         tag: Name of the image in TensorBoard.
+        epoch: Number of finished epochs, the image's step in TensorBoard.
     """
-    canvas = FigureCanvasAgg(figure)
+    folder = trainer.log_dir
+    if is_trial(trainer) or not trainer.is_global_zero:
+        return
+    canvas = FigureCanvasAgg(draw())
     canvas.draw()  # type: ignore[no-untyped-call]
     pixels = np.asarray(canvas.buffer_rgba())[..., :3].copy()  # type: ignore[no-untyped-call]
+    buffer = io.BytesIO()
+    imsave(buffer, pixels, format="png")
+    png = buffer.getvalue()
     if folder is not None:
-        png = io.BytesIO()
-        imsave(png, pixels, format="png")
         Path(folder).mkdir(parents=True, exist_ok=True)
-        write_atomically(Path(folder) / f"{name}.png", png.getvalue())
-    # The epoch is counted as finished only after the hooks in which figures are drawn.
-    step = trainer.current_epoch + (trainer.state.fn == "fit")
+        write_atomically(Path(folder) / f"{name}.png", png)
+    height, width, _ = pixels.shape
+    # SummaryWriter.add_image would encode the pixels once more.
+    image = Summary.Image(height=height, width=width, colorspace=3, encoded_image_string=png)
+    summary = Summary(value=[Summary.Value(tag=tag, image=image)])
     for logger in trainer.loggers:
         if isinstance(logger, TensorBoardLogger):
-            logger.experiment.add_image(tag, pixels, step, dataformats="HWC")
+            logger.experiment._get_file_writer().add_summary(summary, epoch)
 
 
-def draws(trainer: Trainer) -> bool:
-    """Returns whether this process is to draw: the first one, and only in a run that counts."""
-    trial = trainer.sanity_checking or bool(getattr(trainer, "fast_dev_run", False))
-    return trainer.is_global_zero and not trial
+def is_trial(trainer: Trainer) -> bool:
+    """Returns whether nothing that is measured now counts."""
+    return trainer.sanity_checking or bool(getattr(trainer, "fast_dev_run", False))
 
 
-def data_name(trainer: Trainer) -> str:
-    """Returns what the data module says that its images are, else an empty string."""
-    return str(getattr(getattr(trainer, "datamodule", None), "dataset_name", ""))
+def title(trainer: Trainer, what: str) -> str:
+    """Returns ``what`` behind the name of the data, where the data module says one."""
+    name = str(getattr(getattr(trainer, "datamodule", None), "dataset_name", ""))
+    return f"{name}, {what}" if name else what.capitalize()
+
+
+def class_names(trainer: Trainer, given: Sequence[str] | None, number: int) -> list[str]:
+    """Returns a name for each of ``number`` classes: given, the data module's, or its index."""
+    datamodule = getattr(trainer, "datamodule", None)
+    names = [*(given or getattr(datamodule, "class_names", None) or ())]
+    return names + [str(index) for index in range(len(names), number)]

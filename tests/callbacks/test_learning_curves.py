@@ -4,13 +4,14 @@ from math import isnan
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
-import torch
-from events import steps
-from lightning.pytorch import LightningModule, Trainer
+from drawings import Drawing, said
+from events import layouts, steps
+from foreign import Foreign
+from lightning.pytorch import Trainer
 from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger
 from PIL import Image
-from torch import Tensor, nn
 from trainers import quiet_trainer
 
 from mnist_lightning import LearningCurves, MNISTClassifier, MNISTDataModule
@@ -20,31 +21,6 @@ def trainer_for(folder: Path, callback: LearningCurves, **kwargs: Any) -> Traine
     short = {"limit_train_batches": 2, "limit_val_batches": 2, "max_epochs": 2}
     options = short | {"default_root_dir": folder, "callbacks": [callback]} | kwargs
     return quiet_trainer(**options)
-
-
-class Foreign(LightningModule):
-    """In the style of another project: other names, logged in every step."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.layer = nn.Linear(784, 10)
-
-    def forward(self, images: Tensor) -> Tensor:
-        logits: Tensor = self.layer(images.flatten(1))
-        return logits
-
-    def training_step(self, batch: Any, batch_idx: int) -> dict[str, Tensor]:
-        loss = nn.functional.cross_entropy(self(batch[0]), batch[1])
-        self.log("train_loss", loss, on_step=True, on_epoch=True)
-        return {"loss": loss}
-
-    def validation_step(self, batch: Any, batch_idx: int) -> None:
-        logits = self(batch[0])
-        self.log("val_loss", nn.functional.cross_entropy(logits, batch[1]))
-        self.log("val_acc", (logits.argmax(1) == batch[1]).float().mean())
-
-    def configure_optimizers(self) -> torch.optim.Optimizer:
-        return torch.optim.SGD(self.parameters(), lr=0.1)
 
 
 def test_remembers_each_epoch_and_draws(tmp_path: Path, sample: MNISTDataModule) -> None:
@@ -59,29 +35,67 @@ def test_remembers_each_epoch_and_draws(tmp_path: Path, sample: MNISTDataModule)
     }
     for name, values in callback.history.items():
         assert values[-1] == pytest.approx(float(trainer.callback_metrics[name]))
-        assert values[0] != values[1]
+        assert values[0] != values[1] or name.endswith("acc")
     with Image.open(tmp_path / "curves.png") as image:
-        assert image.size == (900, 380)
+        assert image.size == (648, 648)
     assert [path.name for path in tmp_path.iterdir()] == ["curves.png"]
 
 
-def test_draws_into_every_tensorboard_with_a_slider_over_epochs(
+def test_draws_what_was_measured(
+    tmp_path: Path, sample: MNISTDataModule, drawn: list[Drawing]
+) -> None:
+    callback = LearningCurves()
+    trainer_for(tmp_path, callback, max_epochs=3).fit(MNISTClassifier(), sample)
+    assert [drawing.epoch for drawing in drawn] == [1, 2, 3]
+    assert {drawing.title for drawing in drawn} == {"MNIST sample, learning curves"}
+    for drawing in drawn:
+        loss, accuracy = drawing.figure.axes
+        for axes, pair in ((loss, callback.loss), (accuracy, callback.accuracy)):
+            for line, name in zip(axes.get_lines(), pair, strict=False):
+                measured = np.asarray(line.get_ydata()).tolist()
+                assert measured == callback.history[name][: drawing.epoch]
+
+
+def test_has_one_chart_for_both_curves_in_every_tensorboard(
     tmp_path: Path, sample: MNISTDataModule
 ) -> None:
     loggers = [CSVLogger(tmp_path, "csv"), TensorBoardLogger(tmp_path, "tb")]
-    trainer = trainer_for(tmp_path, LearningCurves(), logger=loggers)
+    callback = LearningCurves(loss=("train/loss", "val.loss"))
+    trainer = trainer_for(tmp_path, callback, logger=loggers)
     trainer.fit(MNISTClassifier(), sample)
     assert Path(str(loggers[0].log_dir), "curves.png").exists()  # of the first logger
     assert steps(str(loggers[1].log_dir))["learning curves"] == [1, 2]
+    assert layouts(str(loggers[1].log_dir)) == {
+        "training and validation": {
+            "loss": ["^train/loss$", r"^val\.loss$"],
+            "accuracy": ["^train/acc$", "^val/acc$"],
+        }
+    }
 
 
-def test_takes_the_metrics_of_another_project(tmp_path: Path, sample: MNISTDataModule) -> None:
+def test_takes_the_metrics_of_another_project_and_says_what_is_missing(
+    tmp_path: Path, sample: MNISTDataModule, caplog: pytest.LogCaptureFixture
+) -> None:
     callback = LearningCurves(loss=("train_loss", "val_loss"), accuracy=("train_acc", "val_acc"))
     trainer_for(tmp_path, callback).fit(Foreign(), sample)
     assert not any(isnan(value) for value in callback.history["train_loss"])
     assert not any(isnan(value) for value in callback.history["val_acc"])
     assert all(isnan(value) for value in callback.history["train_acc"])  # Foreign logs none
     assert (tmp_path / "curves.png").exists()
+    assert said(caplog) == [  # once, in two epochs
+        "LearningCurves leaves out train_acc: the model logs train_loss, train_loss_epoch, "
+        "train_loss_step, val_acc, val_loss; say its names with LearningCurves(loss=..., "
+        "accuracy=...)"
+    ]
+
+
+def test_a_fit_without_validation_lacks_nothing(
+    tmp_path: Path, sample: MNISTDataModule, caplog: pytest.LogCaptureFixture
+) -> None:
+    callback = LearningCurves()
+    trainer_for(tmp_path, callback, limit_val_batches=0).fit(MNISTClassifier(), sample)
+    assert all(isnan(value) for value in callback.history["val/loss"])
+    assert said(caplog) == []
 
 
 def test_does_not_repeat_an_old_validation(tmp_path: Path, sample: MNISTDataModule) -> None:
@@ -105,20 +119,37 @@ def test_goes_on_after_a_resume(tmp_path: Path, sample: MNISTDataModule) -> None
         assert values[:2] == first.history[name]
 
 
+def test_epochs_are_right_where_a_checkpoint_knows_more_or_less(
+    tmp_path: Path, sample: MNISTDataModule
+) -> None:
+    callback = LearningCurves()
+    trainer = trainer_for(tmp_path, callback)
+    trainer.fit(MNISTClassifier(), sample)
+    kept = callback.history["val/loss"][:2]
+
+    for extra in (0.5, None):
+        for values in callback.history.values():
+            values[:] = [*values, extra] if extra else []
+        trainer.save_checkpoint(tmp_path / "two.ckpt")
+        other = LearningCurves()
+        trainer_for(tmp_path, other, max_epochs=3).fit(
+            MNISTClassifier(), sample, ckpt_path=tmp_path / "two.ckpt", weights_only=True
+        )
+        values = other.history["val/loss"]
+        assert len(values) == 3
+        assert not isnan(values[2])
+        assert values[2] != 0.5
+        assert values[:2] == kept if extra else all(isnan(value) for value in values[:2])
+
+
 def test_writes_nothing_in_a_trial_run(tmp_path: Path, sample: MNISTDataModule) -> None:
     trainer_for(tmp_path, LearningCurves(), fast_dev_run=True).fit(MNISTClassifier(), sample)
     assert list(tmp_path.iterdir()) == []
 
 
-def test_title_names_the_data(
-    tmp_path: Path, sample: MNISTDataModule, monkeypatch: pytest.MonkeyPatch
+def test_title_needs_no_data_module(
+    tmp_path: Path, sample: MNISTDataModule, drawn: list[Drawing]
 ) -> None:
-    titles: list[str] = []
-    monkeypatch.setattr(
-        "mnist_lightning.callbacks.learning_curves.publish",
-        lambda trainer, folder, figure, name, tag: titles.append(figure.get_suptitle()),
-    )
-    trainer_for(tmp_path, LearningCurves(), max_epochs=1).fit(MNISTClassifier(), sample)
     loader = sample.val_dataloader()
     trainer_for(tmp_path, LearningCurves(), max_epochs=1).fit(MNISTClassifier(), loader, loader)
-    assert titles == ["Learning curves: MNIST sample", "Learning curves"]
+    assert [drawing.title for drawing in drawn] == ["Learning curves"]

@@ -1,0 +1,65 @@
+"""What callbacks need of somebody else's batches and steps, and how they say that it is missing."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, TypeGuard
+
+from lightning.pytorch import LightningModule, Trainer
+from torch import Tensor
+
+
+class LackingError(Exception):
+    """Something that a callback needs is missing; the message names it."""
+
+
+def images_and_labels(batch: Any) -> tuple[Tensor, Tensor]:
+    """Returns the first two parts of a batch.
+
+    Raises:
+        LackingError: If these are not images of any shape and class labels ``(N,)``.
+    """
+    parts = batch[:2] if isinstance(batch, Sequence) else ()
+    if len(parts) < 2 or not all(isinstance(part, Tensor) for part in parts):
+        raise LackingError("batches that begin with images and labels")
+    images, labels = parts
+    if labels.is_floating_point() or labels.shape != images.shape[:1]:
+        raise LackingError(
+            "labels that are whole numbers of shape (N,), "
+            f"not {labels.dtype} of shape {tuple(labels.shape)}"
+        )
+    return images, labels
+
+
+def check_pictures(images: Tensor) -> None:
+    """Checks that images can be drawn.
+
+    Raises:
+        LackingError: If they are not grey or coloured pictures ``(N, 1 or 3, H, W)``.
+    """
+    if images.dim() != 4 or images.shape[1] not in (1, 3):
+        raise LackingError(f"images of shape (N, 1 or 3, H, W), not {tuple(images.shape)}")
+
+
+def logits_of(trainer: Trainer, pl_module: LightningModule, outputs: Any, images: Tensor) -> Tensor:
+    """Returns the logits ``(N, num_classes)`` of a batch, float32.
+
+    They are what the step returned, alone or as ``"logits"`` in a mapping; else ``forward`` is run.
+
+    Raises:
+        LackingError: If neither gives logits.
+    """
+    logits = outputs.get("logits") if isinstance(outputs, Mapping) else outputs
+    if not _are_logits(logits, images):
+        try:
+            with trainer.precision_plugin.forward_context():
+                logits = pl_module(images)
+        except NotImplementedError as error:
+            raise LackingError("a model with a forward, or steps that return logits") from error
+    if not _are_logits(logits, images):
+        raise LackingError("a model whose forward maps images to logits (N, num_classes)")
+    return logits.detach().float()
+
+
+def _are_logits(value: Any, images: Tensor) -> TypeGuard[Tensor]:
+    if not isinstance(value, Tensor):
+        return False
+    return value.dim() == 2 and len(value) == len(images) and value.shape[1] > 1

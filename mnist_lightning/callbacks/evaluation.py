@@ -1,0 +1,117 @@
+"""What the callbacks that look at validation and test images have in common."""
+
+import logging
+from collections.abc import Mapping
+from typing import Any, ClassVar
+
+from lightning.pytorch import Callback, LightningModule, Trainer
+from matplotlib.figure import Figure
+from torch import Tensor
+from typing_extensions import override
+
+from mnist_lightning.callbacks.batches import (
+    LackingError,
+    check_pictures,
+    images_and_labels,
+    logits_of,
+)
+from mnist_lightning.callbacks.publish import is_trial, publish, title
+
+log = logging.getLogger(__name__)
+
+
+class EvaluationFigure(Callback):
+    """Draws a figure of what a model makes of the validation images, then of the test images.
+
+    It needs batches that begin with images and labels, and logits ``(N, num_classes)``: what
+    ``validation_step`` and ``test_step`` return, alone or as ``"logits"`` in a dict, else what the
+    model's ``forward`` gives for the images. Where something of this is missing, one sentence says
+    so and nothing is drawn. Of several loaders the first is looked at.
+    """
+
+    file: ClassVar[str]
+    """Name of the picture in the run folder, without its suffix."""
+    tag: ClassVar[str]
+    """Name of the image in TensorBoard, before ``/validation`` or ``/test``."""
+    each_epoch: ClassVar[bool] = False
+    """Whether a fit draws every validation; else only its last one, since drawing costs time."""
+    pictures: ClassVar[bool] = True
+    """Whether the images must be such that they can be drawn."""
+
+    def __init__(self) -> None:
+        self._collected = False
+        self._lacking = False
+
+    def reset(self) -> None:
+        """Forgets what was collected."""
+        raise NotImplementedError
+
+    def collect(self, images: Tensor, labels: Tensor, logits: Tensor) -> None:
+        """Takes from a batch what the figure needs."""
+        raise NotImplementedError
+
+    def gather(self, pl_module: LightningModule) -> None:
+        """Brings together what all processes collected; called in each of them."""
+
+    def figure(self, trainer: Trainer, title: str) -> Figure:
+        """Draws what was collected."""
+        raise NotImplementedError
+
+    @override
+    def on_validation_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        self._collected = False
+        self.reset()
+
+    on_test_epoch_start = on_validation_epoch_start
+
+    @override
+    def on_validation_batch_end(
+        self,
+        trainer: Trainer,
+        pl_module: LightningModule,
+        outputs: Tensor | Mapping[str, Any] | None,
+        batch: Any,
+        batch_idx: int,
+        dataloader_idx: int = 0,
+    ) -> None:
+        if self._lacking or dataloader_idx or is_trial(trainer):
+            return
+        try:
+            images, labels = images_and_labels(batch)
+            if self.pictures:
+                check_pictures(images)
+            self.collect(images, labels, logits_of(trainer, pl_module, outputs, images))
+            self._collected = True
+        except LackingError as error:
+            self._lacking = True
+            if trainer.is_global_zero:
+                log.warning("%s draws nothing: it needs %s", type(self).__name__, error)
+
+    on_test_batch_end = on_validation_batch_end
+
+    @override
+    def on_validation_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        if not self._collected:
+            return
+        self.gather(pl_module)
+        fitting = trainer.state.fn == "fit"
+        if self.each_epoch or not fitting:
+            # An epoch is counted as finished only after this hook.
+            self._publish(trainer, "validation", trainer.current_epoch + fitting)
+
+    @override
+    def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        if self._collected and not self.each_epoch:
+            self._publish(trainer, "validation", trainer.current_epoch)
+
+    @override
+    def on_test_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        if self._collected:
+            self.gather(pl_module)
+            self._publish(trainer, "test", trainer.current_epoch)
+
+    def _publish(self, trainer: Trainer, part: str, epoch: int) -> None:
+        heading = title(trainer, f"{part} images")
+        publish(
+            trainer, lambda: self.figure(trainer, heading), self.file, f"{self.tag}/{part}", epoch
+        )

@@ -1,0 +1,46 @@
+"""What the first layer looks for."""
+
+import logging
+
+from lightning.pytorch import Callback, LightningModule, Trainer
+from torch import nn
+from typing_extensions import override
+
+from mnist_lightning.callbacks.publish import publish, title
+from mnist_lightning.plots import plot_filters
+
+log = logging.getLogger(__name__)
+
+
+class FirstLayerFilters(Callback):
+    """Draws the kernels of the first convolution at the end of a fit.
+
+    The figure is ``filters.png`` in the run folder and an image in TensorBoard.
+
+    Example:
+        >>> from lightning.pytorch import Trainer
+        >>> filters = FirstLayerFilters()
+        >>> trainer = Trainer(callbacks=[filters], logger=False, enable_checkpointing=False)
+    """
+
+    @override
+    def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        if _first_convolution(pl_module) is None and trainer.is_global_zero:
+            log.warning("FirstLayerFilters draws nothing: it needs a model with a Conv2d")
+
+    @override
+    def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        layer = _first_convolution(pl_module)
+        if layer is not None:
+            heading = title(trainer, "filters of the first layer")
+            publish(
+                trainer,
+                lambda: plot_filters(layer.weight, heading),
+                "filters",
+                "filters",
+                trainer.current_epoch,
+            )
+
+
+def _first_convolution(pl_module: LightningModule) -> nn.Conv2d | None:
+    return next((one for one in pl_module.modules() if isinstance(one, nn.Conv2d)), None)

@@ -1,0 +1,82 @@
+"""What the network is shown while it trains."""
+
+import logging
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from lightning.pytorch import Callback, LightningModule, Trainer
+from torch import Tensor
+from typing_extensions import override
+
+from mnist_lightning.callbacks.batches import LackingError, check_pictures, images_and_labels
+from mnist_lightning.callbacks.publish import class_names, is_trial, publish, title
+from mnist_lightning.errors import InvalidArgumentError
+from mnist_lightning.plots import plot_training_images
+
+log = logging.getLogger(__name__)
+
+
+class TrainingImages(Callback):
+    """Draws the first images of a fit as the network sees them: scaled, augmented, in their order.
+
+    The figure is ``training_images.png`` in the run folder and an image in TensorBoard. Needs
+    batches that begin with images and labels.
+
+    Args:
+        class_names: A name for each class; default: those of the data module, else the numbers.
+        size: Images along each side of the grid.
+
+    Raises:
+        InvalidArgumentError: If ``size`` is less than 1.
+
+    Example:
+        >>> images = TrainingImages(class_names=["cat", "dog"], size=3)
+    """
+
+    def __init__(self, class_names: Sequence[str] | None = None, size: int = 5) -> None:
+        if size < 1:
+            raise InvalidArgumentError("size", size, "it must be at least 1")
+        self.class_names = class_names
+        self.size = size
+        self._kept: list[tuple[Tensor, Tensor]] = []
+        self._room = 0
+
+    @override
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        self._kept = []
+        self._room = 0 if is_trial(trainer) else self.size**2
+
+    @override
+    def on_train_batch_start(
+        self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int
+    ) -> None:
+        if not self._room:
+            return
+        try:
+            images, labels = images_and_labels(batch)
+            check_pictures(images)
+        except LackingError as error:
+            self._room = 0
+            if trainer.is_global_zero:
+                log.warning("TrainingImages draws nothing: it needs %s", error)
+            return
+        # Clones, since a view would keep the whole batch, and a step may change it in place.
+        self._kept.append((images[: self._room].clone(), labels[: self._room].clone()))
+        self._room -= len(self._kept[-1][0])
+
+    @override
+    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        if not self._kept:
+            return
+        images, labels = (torch.cat(one).cpu() for one in zip(*self._kept, strict=True))
+        names = class_names(trainer, self.class_names, int(labels.max()) + 1)
+        heading = title(trainer, "training images as the network sees them")
+        publish(
+            trainer,
+            lambda: plot_training_images(images, labels, names, heading, self.size),
+            "training_images",
+            "training images",
+            trainer.current_epoch + 1,
+        )
+        self._kept, self._room = [], 0

@@ -1,0 +1,35 @@
+"""Figures that callbacks draw, to be looked into."""
+
+from dataclasses import dataclass
+
+import pytest
+from matplotlib.figure import Figure
+
+
+@dataclass
+class Drawing:
+    """A figure, and where it would go."""
+
+    name: str
+    tag: str
+    epoch: int
+    figure: Figure
+
+    @property
+    def title(self) -> str:
+        """What stands above the figure."""
+        return self.figure.get_suptitle()
+
+    @property
+    def texts(self) -> list[str]:
+        """What stands in the first axes."""
+        return [text.get_text() for text in self.figure.axes[0].texts]
+
+
+def said(caplog: pytest.LogCaptureFixture) -> list[str]:
+    """Returns what the package logged, without what Lightning did."""
+    return [
+        record.getMessage()
+        for record in caplog.records
+        if record.name.startswith("mnist_lightning")
+    ]
