@@ -60,7 +60,7 @@ def plot_learning_curves(
     lower.yaxis.set_major_formatter("{x:.1%}")
     lower.legend(loc="lower right", edgecolor="none", framealpha=0.9)
     lower.set_xlabel("epoch")
-    lower.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
+    lower.xaxis.set_major_locator(MaxNLocator(6, integer=True, min_n_ticks=1))
     return figure
 
 
@@ -86,7 +86,7 @@ def _plot_pair(
         if not np.isnan(value):
             label += f": {form.format(value)}"
         axes.axvline(best, color="0.45", linestyle=":", label=label)
-    axes.yaxis.set_major_locator(MaxNLocator(6, steps=[1, 2, 2.5, 5, 10]))
+    axes.yaxis.set_major_locator(MaxNLocator(5, steps=[1, 2, 2.5, 5, 10]))
     axes.yaxis.set_label_coords(-0.145, 0.5)
     axes.grid(color="0.9")
     axes.spines[["top", "right"]].set_visible(False)

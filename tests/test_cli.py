@@ -102,15 +102,15 @@ def test_fit_logs_a_point_an_epoch(fitted: Run) -> None:
         "val/acc": epochs,
         "test/loss": [3],
         "test/acc": [3],
-        "learning curves": epochs,
-        "predictions/validation": epochs,
-        "predictions/test": [3],
-        "confusion matrix/validation": [3],
-        "confusion matrix/test": [3],
-        "misclassified/validation": [3],
-        "misclassified/test": [3],
-        "filters": [3],
-        "training images": [1],
+        "figures/learning curves": epochs,
+        "figures/predictions, validation": epochs,
+        "figures/predictions, test": [3],
+        "figures/confusion matrix, validation": [3],
+        "figures/confusion matrix, test": [3],
+        "figures/misclassified, validation": [3],
+        "figures/misclassified, test": [3],
+        "figures/filters": [3],
+        "figures/training images": [1],
     }
 
 
@@ -136,12 +136,12 @@ def test_fit_fills_the_tabs_of_tensorboard(fitted: Run) -> None:
     )
     assert any("DigitCNN" in node for node in graph(fitted.folder))
     for tag, name in (
-        ("learning curves", "curves"),
-        ("predictions/test", "predictions"),
-        ("confusion matrix/test", "confusion_matrix"),
-        ("misclassified/test", "misclassified"),
-        ("filters", "filters"),
-        ("training images", "training_images"),
+        ("figures/learning curves", "curves"),
+        ("figures/predictions, test", "predictions"),
+        ("figures/confusion matrix, test", "confusion_matrix"),
+        ("figures/misclassified, test", "misclassified"),
+        ("figures/filters", "filters"),
+        ("figures/training images", "training_images"),
     ):
         last = images(fitted.folder, tag)[-1]
         with Image.open(fitted.folder / f"{name}.png") as image:
@@ -360,7 +360,12 @@ def test_last_goes_on_in_its_own_run(trained: Path) -> None:
     assert results(run)["epochs"] == 5
     assert names(run / "checkpoints") == {"best.ckpt", "last.ckpt"}
     found = steps(run)
-    for tag in ("train/loss", "val/loss", "learning curves", "predictions/validation"):
+    for tag in (
+        "train/loss",
+        "val/loss",
+        "figures/learning curves",
+        "figures/predictions, validation",
+    ):
         assert found[tag] == [1, 2, 3, 4, 5]
     assert found["test/loss"] == [3, 5]
     # The config still repeats the run from its beginning, with the epochs it now has.
@@ -441,7 +446,7 @@ def test_a_resume_within_an_epoch(workdir: Path) -> None:
         cli = main(["fit", "--ckpt_path", "last", "--trainer.max_steps", "50"])
     assert cli.trainer.global_step == 50
     found = steps(workdir / "lightning_logs" / "version_0")
-    assert found["train/loss"] == found["val/loss"] == found["learning curves"] == [1, 2]
+    assert found["train/loss"] == found["val/loss"] == found["figures/learning curves"] == [1, 2]
 
 
 def test_what_was_logged_behind_a_checkpoint_is_replaced(workdir: Path) -> None:
@@ -453,7 +458,7 @@ def test_what_was_logged_behind_a_checkpoint_is_replaced(workdir: Path) -> None:
     last.write_bytes(kept)  # as if the second epoch had been broken off before its checkpoint
     main(["fit", "--ckpt_path", "last", "--trainer.max_epochs", "2"])
     found = steps(run)
-    assert found["train/loss"] == found["val/loss"] == found["learning curves"] == [1, 2]
+    assert found["train/loss"] == found["val/loss"] == found["figures/learning curves"] == [1, 2]
     assert found["test/loss"] == [1, 2]
 
 

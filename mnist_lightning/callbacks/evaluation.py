@@ -32,7 +32,7 @@ class EvaluationFigure(Callback):
     file: ClassVar[str]
     """Name of the picture in the run folder, without its suffix."""
     tag: ClassVar[str]
-    """Name of the image in TensorBoard, before ``/validation`` or ``/test``."""
+    """Name of the image in TensorBoard, before ``validation`` or ``test``."""
     each_epoch: ClassVar[bool] = False
     """Whether a fit draws every validation; else only its last one, since drawing costs time."""
     pictures: ClassVar[bool] = True
@@ -113,5 +113,5 @@ class EvaluationFigure(Callback):
     def _publish(self, trainer: Trainer, part: str, epoch: int) -> None:
         heading = title(trainer, f"{part} images")
         publish(
-            trainer, lambda: self.figure(trainer, heading), self.file, f"{self.tag}/{part}", epoch
+            trainer, lambda: self.figure(trainer, heading), self.file, f"{self.tag}, {part}", epoch
         )

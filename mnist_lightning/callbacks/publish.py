@@ -4,12 +4,10 @@ import io
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-import numpy as np
 from lightning.pytorch import Trainer
 from lightning.pytorch.loggers import TensorBoardLogger
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
-from matplotlib.image import imsave
 from tensorboard.compat.proto.summary_pb2 import Summary
 
 from mnist_lightning.files import write_atomically
@@ -24,25 +22,24 @@ def publish(trainer: Trainer, draw: Callable[[], Figure], name: str, tag: str, e
         trainer: Its ``log_dir`` is the run folder, its TensorBoard loggers show the figure.
         draw: Returns the figure.
         name: Name of the file, without its suffix.
-        tag: Name of the image in TensorBoard.
+        tag: Name of the image in TensorBoard, where all figures stand under ``figures``.
         epoch: Number of finished epochs, the image's step in TensorBoard.
     """
     folder = trainer.log_dir
     if is_trial(trainer) or not trainer.is_global_zero:
         return
-    canvas = FigureCanvasAgg(draw())
-    canvas.draw()  # type: ignore[no-untyped-call]
-    pixels = np.asarray(canvas.buffer_rgba())[..., :3].copy()  # type: ignore[no-untyped-call]
-    buffer = io.BytesIO()
-    imsave(buffer, pixels, format="png")
+    canvas, buffer = FigureCanvasAgg(draw()), io.BytesIO()
+    # More compression takes longer and saves 5 %.
+    canvas.print_png(buffer, pil_kwargs={"compress_level": 1})  # type: ignore[no-untyped-call]
     png = buffer.getvalue()
     if folder is not None:
         Path(folder).mkdir(parents=True, exist_ok=True)
         write_atomically(Path(folder) / f"{name}.png", png)
-    height, width, _ = pixels.shape
+    width, height = canvas.get_width_height()
     # SummaryWriter.add_image would encode the pixels once more.
-    image = Summary.Image(height=height, width=width, colorspace=3, encoded_image_string=png)
-    summary = Summary(value=[Summary.Value(tag=tag, image=image)])
+    image = Summary.Image(height=height, width=width, colorspace=4, encoded_image_string=png)
+    # TensorBoard opens the first two groups only: with one for all figures they are all in sight.
+    summary = Summary(value=[Summary.Value(tag=f"figures/{tag}", image=image)])
     for logger in trainer.loggers:
         if isinstance(logger, TensorBoardLogger):
             logger.experiment._get_file_writer().add_summary(summary, epoch)

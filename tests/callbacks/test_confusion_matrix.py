@@ -20,8 +20,8 @@ def test_counts_every_image_once(
     trainer.fit(model, sample)
     trainer.test(model, sample, verbose=False)
     assert [(one.name, one.tag, one.epoch) for one in drawn] == [
-        ("confusion_matrix", "confusion matrix/validation", 2),  # once, at the end
-        ("confusion_matrix", "confusion matrix/test", 2),
+        ("confusion_matrix", "confusion matrix, validation", 2),  # once, at the end
+        ("confusion_matrix", "confusion matrix, test", 2),
     ]
 
     images, labels = sample.test_set.__getitems__(list(range(1000)))

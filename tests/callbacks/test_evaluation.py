@@ -154,7 +154,7 @@ def test_validate_draws_at_once(tmp_path: Path, drawn: list[Drawing]) -> None:
     trainer = quiet_trainer(default_root_dir=tmp_path, callbacks=callbacks)
     trainer.validate(Foreign(4, classes=2), loader(IMAGES, LABELS), verbose=False)
     assert [(one.tag, one.epoch) for one in drawn] == [
-        ("confusion matrix/validation", 0),
-        ("misclassified/validation", 0),
-        ("predictions/validation", 0),
+        ("confusion matrix, validation", 0),
+        ("misclassified, validation", 0),
+        ("predictions, validation", 0),
     ]

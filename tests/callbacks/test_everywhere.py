@@ -91,15 +91,15 @@ def test_with_any_logger(tmp_path: Path, sample: MNISTDataModule, logger: str) -
         for tag in ("train/loss", "val/loss", "test/loss", "epoch"):
             del found[tag]
         assert found == {
-            "confusion matrix/test": [2],
-            "confusion matrix/validation": [2],
-            "filters": [2],
-            "learning curves": [1, 2],
-            "misclassified/test": [2],
-            "misclassified/validation": [2],
-            "predictions/test": [2],
-            "predictions/validation": [1, 2],
-            "training images": [1],
+            "figures/confusion matrix, test": [2],
+            "figures/confusion matrix, validation": [2],
+            "figures/filters": [2],
+            "figures/learning curves": [1, 2],
+            "figures/misclassified, test": [2],
+            "figures/misclassified, validation": [2],
+            "figures/predictions, test": [2],
+            "figures/predictions, validation": [1, 2],
+            "figures/training images": [1],
         }
 
 

@@ -64,7 +64,7 @@ def test_has_one_chart_for_both_curves_in_every_tensorboard(
     trainer = trainer_for(tmp_path, callback, logger=loggers)
     trainer.fit(MNISTClassifier(), sample)
     assert Path(str(loggers[0].log_dir), "curves.png").exists()  # of the first logger
-    assert steps(str(loggers[1].log_dir))["learning curves"] == [1, 2]
+    assert steps(str(loggers[1].log_dir))["figures/learning curves"] == [1, 2]
     assert layouts(str(loggers[1].log_dir)) == {
         "training and validation": {
             "loss": ["^train/loss$", r"^val\.loss$"],

@@ -24,8 +24,8 @@ def test_shows_the_most_confident_mistakes(
     trainer.fit(model, sample)
     trainer.test(model, sample, verbose=False)
     assert [(one.name, one.tag, one.epoch) for one in drawn] == [
-        ("misclassified", "misclassified/validation", 2),
-        ("misclassified", "misclassified/test", 2),
+        ("misclassified", "misclassified, validation", 2),
+        ("misclassified", "misclassified, test", 2),
     ]
 
     images, labels = sample.test_set.__getitems__(list(range(1000)))

@@ -28,9 +28,9 @@ def test_shows_validation_images_each_epoch_and_test_images_after_the_test(
     trainer.fit(model, sample)
     trainer.test(model, sample, verbose=False)
     assert [(one.name, one.tag, one.epoch) for one in drawn] == [
-        ("predictions", "predictions/validation", 1),
-        ("predictions", "predictions/validation", 2),
-        ("predictions", "predictions/test", 2),
+        ("predictions", "predictions, validation", 1),
+        ("predictions", "predictions, validation", 2),
+        ("predictions", "predictions, test", 2),
     ]
     titles = [one.title.split(":")[0] for one in drawn]
     assert titles == ["MNIST sample, validation images"] * 2 + ["MNIST sample, test images"]
