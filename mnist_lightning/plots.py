@@ -86,7 +86,7 @@ def _plot_pair(
         if not np.isnan(value):
             label += f": {form.format(value)}"
         axes.axvline(best, color="0.45", linestyle=":", label=label)
-    axes.yaxis.set_major_locator(MaxNLocator(5, steps=[1, 2, 2.5, 5, 10]))
+    axes.yaxis.set_major_locator(MaxNLocator(7, steps=[1, 2, 2.5, 5, 10]))
     axes.yaxis.set_label_coords(-0.145, 0.5)
     axes.grid(color="0.9")
     axes.spines[["top", "right"]].set_visible(False)
@@ -253,7 +253,7 @@ def plot_confusion_matrix(
     pixels = errors(mistakes / max(1, mistakes.max()))[..., :3]
     np.einsum("iic->ic", pixels)[:] = 0.92
     axes.imshow(pixels)
-    size = min(10.0, 72 * side / classes * 1.5 / max(2, len(str(counts.max()))))
+    size = min(10.0, 72 * side / classes * 1.3 / max(2, len(str(counts.max()))))
     for true, guess in zip(*np.nonzero(counts), strict=True):
         count = counts[true, guess]
         colour = "0.5" if true == guess else "black"

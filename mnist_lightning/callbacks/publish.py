@@ -6,6 +6,7 @@ from pathlib import Path
 
 from lightning.pytorch import Trainer
 from lightning.pytorch.loggers import TensorBoardLogger
+from matplotlib import rc_context
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from tensorboard.compat.proto.summary_pb2 import Summary
@@ -29,8 +30,9 @@ def publish(trainer: Trainer, draw: Callable[[], Figure], name: str, tag: str, e
     if is_trial(trainer) or not trainer.is_global_zero:
         return
     canvas, buffer = FigureCanvasAgg(draw()), io.BytesIO()
-    # More compression takes longer and saves 5 %.
-    canvas.print_png(buffer, pil_kwargs={"compress_level": 1})  # type: ignore[no-untyped-call]
+    # Hinted text and more compression take a fifth longer, and nobody sees the difference.
+    with rc_context({"text.hinting": "none"}):
+        canvas.print_png(buffer, pil_kwargs={"compress_level": 1})  # type: ignore[no-untyped-call]
     png = buffer.getvalue()
     if folder is not None:
         Path(folder).mkdir(parents=True, exist_ok=True)
