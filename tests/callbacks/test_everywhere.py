@@ -152,8 +152,8 @@ def test_thirty_epochs_leave_nothing_behind(tmp_path: Path, sample: MNISTDataMod
         max_epochs=30,
     )
     assert memory.figures == [memory.figures[0]] * 3
-    if memory.resident:  # two figures an epoch have 2 MB of pixels each
-        assert memory.resident[-1] - memory.resident[0] < 20e6
+    if memory.resident:  # the pixels of the 40 figures between would take 80 MB
+        assert memory.resident[-1] - memory.resident[0] < 50e6
     if "matplotlib.pyplot" in sys.modules:
         assert sys.modules["matplotlib.pyplot"].get_fignums() == []
 
