@@ -233,6 +233,11 @@ def test_a_folder_given_as_a_path_is_kept_as_text(tmp_path: Path) -> None:
     assert data.hparams["data_dir"] == str(tmp_path)
 
 
+def test_mirrors_are_not_told_to_checkpoints_and_loggers() -> None:
+    data = MNISTDataModule(mirrors="https://me:secret@localhost/mnist/")
+    assert "secret" not in str(data.hparams_initial)
+
+
 def test_a_folder_that_cannot_be_used_is_an_error(tmp_path: Path, files: Files) -> None:
     (tmp_path / "file").touch()
     data = MNISTDataModule(str(tmp_path / "file"))

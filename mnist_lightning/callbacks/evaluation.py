@@ -40,7 +40,8 @@ class EvaluationFigure(Callback):
 
     def __init__(self) -> None:
         self._collected = False
-        self._lacking = False
+        self._lacking = ""
+        self._idle = False
 
     def reset(self) -> None:
         """Forgets what was collected."""
@@ -56,6 +57,10 @@ class EvaluationFigure(Callback):
     def figure(self, trainer: Trainer, title: str) -> Figure:
         """Draws what was collected."""
         raise NotImplementedError
+
+    @override
+    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        self._collected = self._idle = False  # this may be another model
 
     @override
     def on_validation_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -74,7 +79,7 @@ class EvaluationFigure(Callback):
         batch_idx: int,
         dataloader_idx: int = 0,
     ) -> None:
-        if self._lacking or dataloader_idx or is_trial(trainer):
+        if self._idle or dataloader_idx or is_trial(trainer):
             return
         try:
             images, labels = images_and_labels(batch)
@@ -83,9 +88,10 @@ class EvaluationFigure(Callback):
             self.collect(images, labels, logits_of(trainer, pl_module, outputs, images))
             self._collected = True
         except LackingError as error:
-            self._lacking = True
-            if trainer.is_global_zero:
+            self._idle = True
+            if trainer.is_global_zero and str(error) != self._lacking:
                 log.warning("%s draws nothing: it needs %s", type(self).__name__, error)
+            self._lacking = str(error)
 
     on_test_batch_end = on_validation_batch_end
 

@@ -81,3 +81,22 @@ def test_a_terminal_also_gets_a_bar_that_vanishes(
     first, second = screen(out)
     assert re.fullmatch(LINE.format(1), first)
     assert re.fullmatch(LINE.format(2), second)
+
+
+@pytest.mark.parametrize("hook", ["on_train_batch_end", "on_validation_batch_end"])
+def test_nothing_of_a_bar_stays_when_a_run_is_broken_off(
+    sample: MNISTDataModule,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    hook: str,
+) -> None:
+    def fall_over(*args: Any) -> None:
+        raise RuntimeError("broken off")
+
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
+    monkeypatch.setattr(MNISTClassifier, hook, fall_over)
+    with pytest.raises(RuntimeError, match="broken off"):
+        fit(sample, num_sanity_val_steps=0)
+    out = capsys.readouterr().out
+    assert "Epoch 1/2:" in out
+    assert screen(out) == []

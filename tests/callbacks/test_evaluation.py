@@ -117,6 +117,17 @@ def test_says_once_what_it_lacks(
     assert drawn == []
 
 
+def test_draws_again_once_nothing_is_lacking(
+    tmp_path: Path, drawn: list[Drawing], caplog: pytest.LogCaptureFixture
+) -> None:
+    callback = ConfusionMatrix()
+    for model in (NoForward(), NoForward(), Foreign(4, classes=2)):
+        trainer = quiet_trainer(default_root_dir=tmp_path, callbacks=[callback])
+        trainer.test(model, loader(IMAGES, LABELS), verbose=False)
+    assert len(said(caplog)) == 1
+    assert len(drawn) == 1
+
+
 @pytest.mark.parametrize("callback", [MisclassifiedGrid, PredictionGrid])
 def test_grids_need_pictures(
     tmp_path: Path, caplog: pytest.LogCaptureFixture, callback: Callable[[], Callback]
