@@ -82,13 +82,17 @@ class EpochTensorBoardLogger(TensorBoardLogger):
         self, model: LightningModule, input_array: Tensor | None = None
     ) -> None:
         """Writes the graph of the model, once, where it has an ``example_input_array``."""
-        if not self._log_graph or (input_array is None and model.example_input_array is None):
+        example: Any = model.example_input_array if input_array is None else input_array
+        if not self._log_graph or example is None:
             return
+        weight = next(model.parameters(), None)
+        if weight is not None and isinstance(example, Tensor) and example.is_floating_point():
+            example = example.to(weight.dtype)  # in Lightning's true precisions not float32
         try:
             # torch 2.15 calls its tracing deprecated, and SummaryWriter prints what goes wrong.
             with warnings.catch_warnings(), redirect_stdout(io.StringIO()):
                 warnings.simplefilter("ignore")
-                super().log_graph(model, input_array)
+                super().log_graph(model, example)
         except Exception as error:  # whatever the network raises, it may still train
             log.warning("TensorBoard shows no graph: tracing the network failed (%s)", error)
         self._log_graph = False

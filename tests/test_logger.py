@@ -52,9 +52,12 @@ def test_metrics_given_with_hyperparameters_are_logged(tmp_path: Path) -> None:
     assert scalars(logger.log_dir) == {"score": [(4, 0.5)]}
 
 
-def test_the_graph_shows_the_network_once_and_changes_nothing(tmp_path: Path) -> None:
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float64])
+def test_the_graph_shows_the_network_once_and_changes_nothing(
+    tmp_path: Path, dtype: torch.dtype
+) -> None:
     logger = EpochTensorBoardLogger(tmp_path)
-    model = MNISTClassifier().train()
+    model = MNISTClassifier().to(dtype).train()
     torch.manual_seed(0)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
