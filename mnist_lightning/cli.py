@@ -253,7 +253,7 @@ class MNISTCLI(LightningCLI):
         if fits and options.enable_checkpointing is not False:
             if options.limit_val_batches != 0:
                 self._kept.append(_Keep("best", self.resumes, monitor="val/loss"))
-            self._kept.append(_Keep("last", self.resumes, save_on_train_epoch_end=True))
+            self._kept.append(_Keep("last", self.resumes))
         self.trainer_defaults["callbacks"] = [*ours, *self._kept]
         try:
             return super().instantiate_trainer(**kwargs)
@@ -293,7 +293,8 @@ class MNISTCLI(LightningCLI):
                 "seed": self.config[self.subcommand].seed_everything,
             }
             self._write("results.json", json.dumps(summary, indent=2) + "\n")
-        self._print_report()
+        if results and results[0]:
+            self._print_report()
         self._print_result("Test", results)
         self._print_places()
 
@@ -411,10 +412,7 @@ class _SaveConfig(SaveConfigCallback):
         options = vars(self.config.data) | vars(self.config.model)
         for name in ("data_dir", "mirrors", "num_classes"):  # the data's, so no hyperparameters
             options.pop(name, None)
-        options |= {
-            "max_epochs": self.config.trainer.max_epochs,
-            "seed": self.config.seed_everything,
-        }
+        options["seed"] = self.config.seed_everything
         for logger in trainer.loggers:
             if isinstance(logger, EpochTensorBoardLogger):
                 logger.run_hparams = options
@@ -442,8 +440,16 @@ class _Keep(ModelCheckpoint):
     """Keeps one checkpoint as ``name``.ckpt, beside any ModelCheckpoint of the user's."""
 
     def __init__(self, name: str, resumes: bool, **kwargs: Any) -> None:
-        super().__init__(filename=name, enable_version_counter=False, **kwargs)
+        # Only then is an epoch whole, and its checkpoint one to go on from.
+        super().__init__(
+            filename=name, enable_version_counter=False, save_on_train_epoch_end=True, **kwargs
+        )
         self._resumes = resumes
+
+    @override
+    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        if self.monitor in (None, *trainer.callback_metrics):  # there may be no validation yet
+            super().on_train_epoch_end(trainer, pl_module)
 
     @override
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:

@@ -4,6 +4,7 @@
 that the figures can still be read as thumbnails of 350 pixels, which is how TensorBoard shows them.
 """
 
+import math
 from collections.abc import Mapping, Sequence
 
 import matplotlib.style
@@ -48,17 +49,16 @@ def plot_learning_curves(
     """
     figure = Figure(figsize=(WIDTH, WIDTH))
     figure.subplots_adjust(left=0.16, right=0.97, bottom=0.09, top=0.93, hspace=0.1)
-    figure.suptitle(title)
+    _write_title(figure, title)
     upper, lower = figure.subplots(2, 1, sharex=True)
     val_loss = np.asarray(history[loss[1]], dtype=float)
     best = None if np.isnan(val_loss).all() else int(np.nanargmin(val_loss)) + 1
     _plot_pair(upper, history, loss, "{:.4f}", best)
-    upper.set_ylabel("loss (cross-entropy, nats)")
-    upper.legend(loc="upper right", edgecolor="none", framealpha=0.9)
+    upper.set_ylabel("loss")
     _plot_pair(lower, history, accuracy, "{:.2%}", best)
     lower.set_ylabel("accuracy")
     lower.yaxis.set_major_formatter("{x:.1%}")
-    lower.legend(loc="lower right", edgecolor="none", framealpha=0.9)
+
     lower.set_xlabel("epoch")
     lower.xaxis.set_major_locator(MaxNLocator(6, integer=True, min_n_ticks=1))
     return figure
@@ -77,15 +77,19 @@ def _plot_pair(
         measured = ~np.isnan(values)
         if measured.any():
             label = f"{label} {form.format(values[measured][-1])}"
-        axes.plot(
-            epochs[measured], values[measured], style, color=colour, label=label, markersize=4
-        )
+            axes.plot(
+                epochs[measured], values[measured], style, color=colour, label=label, markersize=4
+            )
     if best is not None:
         label = f"best epoch {best}"
         value = history[names[1]][best - 1]
         if not np.isnan(value):
             label += f": {form.format(value)}"
         axes.axvline(best, color="0.45", linestyle=":", label=label)
+    if axes.get_lines():
+        axes.legend(loc="best", edgecolor="none", framealpha=0.9)
+    else:
+        axes.text(0.5, 0.5, "not measured", transform=axes.transAxes, color="0.4", ha="center")
     axes.yaxis.set_major_locator(MaxNLocator(7, steps=[1, 2, 2.5, 5, 10]))
     axes.yaxis.set_label_coords(-0.145, 0.5)
     axes.grid(color="0.9")
@@ -242,11 +246,7 @@ def plot_confusion_matrix(
     above, below, beside = 0.65, 0.5 if short else 0.35 + 0.085 * longest, 0.85
     width, height = left + side + beside, above + side + below
     figure = Figure(figsize=(width, height))
-    figure.suptitle(
-        f"{title}: {total - right:,} of {total:,} wrong",
-        y=1 - 0.22 / height,
-        verticalalignment="center",
-    )
+    _write_title(figure, f"{title}: {total - right:,} of {total:,} wrong")
     axes = figure.add_axes((left / width, below / height, side / width, side / height))
 
     errors = LinearSegmentedColormap.from_list("errors", ["white", "#FFD9BF", VERMILION])
@@ -260,10 +260,12 @@ def plot_confusion_matrix(
         axes.text(
             guess, true, str(count), color=colour, fontsize=size, ha="center", va="center_baseline"
         )
+    inch = classes / side  # in cells
+    beside_it = classes - 0.5 + 0.08 * inch
     for row, count in enumerate(counts.sum(axis=1)):
         text = f"{counts[row, row] / count:.1%}" if count else "none"
-        axes.text(classes - 0.3, row, text, va="center_baseline")
-    axes.text(classes - 0.3, -0.75, "accuracy", va="center_baseline")
+        axes.text(beside_it, row, text, va="center_baseline")
+    axes.text(beside_it, -0.5 - 0.1 * inch, "accuracy", va="center_baseline")
     axes.set_xlabel("predicted class")
     axes.set_ylabel("true class")
     axes.set_xticks(range(classes), class_names, rotation=0 if short else 90)
@@ -274,6 +276,12 @@ def plot_confusion_matrix(
         axes.axhline(line - 0.5, color="0.85", linewidth=0.6)
         axes.axvline(line - 0.5, color="0.85", linewidth=0.6)
     return figure
+
+
+def _write_title(figure: Figure, text: str) -> None:
+    width, height = figure.get_size_inches()
+    size = min(12.0, 72 * width / (0.6 * len(text)))  # so that long ones fit
+    figure.suptitle(text, size=size, y=1 - 0.18 / height, verticalalignment="center")
 
 
 def _plot_mosaic(
@@ -293,12 +301,13 @@ def _plot_mosaic(
     lines = max((caption.count("\n") + bool(caption) for caption in captions), default=0)
     pixel = WIDTH * share / (columns * round(1.15 * width))  # of the pictures, in inches
     caption_height = round((0.17 * lines + 0.06) / pixel) if lines else round(0.1 * height)
-    pitch_y, pitch_x = height + caption_height + max(1, round(0.05 * height)), round(1.15 * width)
+    below = max(round(0.05 * height), math.ceil(0.04 / pixel))
+    pitch_y, pitch_x = height + caption_height + below, round(1.15 * width)
     above = round((0.54 if legend else 0.42) / pixel)
     size = (round(columns * pitch_x / share), rows * pitch_y + above)
 
     figure = Figure(figsize=(size[0] * pixel, size[1] * pixel))
-    figure.suptitle(heading, y=1 - 0.22 / (size[1] * pixel), verticalalignment="center")
+    _write_title(figure, heading)
     axes = figure.add_axes((0, 0, 1, 1))
     axes.set_axis_off()
     # One picture for all images: an axes for each of them would take five times as long.
@@ -336,11 +345,11 @@ def _plot_mosaic(
 
 def _displayable(images: Tensor) -> np.ndarray:
     """Returns ``(N, H, W, 3)`` in [0, 1]; grey images as dark ink on white paper."""
-    images = images.detach().float().cpu()
+    images = images.detach().float().cpu().nan_to_num()
     if len(images):
         low, high = float(images.min()), float(images.max())
         if low < 0 or high > 1:
-            images = (images - low) / (high - low)
+            images = (images - low) / ((high - low) or 1.0)
     if images.shape[1] == 1:
         images = 1 - images.expand(-1, 3, -1, -1)
     array: np.ndarray = images.permute(0, 2, 3, 1).numpy()

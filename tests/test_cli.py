@@ -11,6 +11,7 @@ import signal
 import subprocess
 import sys
 import time
+from math import isnan
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +23,7 @@ from events import graph, hparams, images, layouts, scalars, steps
 from mirror import Files, Server, sending
 from PIL import Image
 
-from mnist_lightning import DigitCNN, MNISTClassifier, PredictionGrid
+from mnist_lightning import DigitCNN, LearningCurves, MNISTClassifier, PredictionGrid
 from mnist_lightning.cli import MNISTCLI, main
 from mnist_lightning.report import class_report
 
@@ -126,7 +127,6 @@ def test_fit_fills_the_tabs_of_tensorboard(fitted: Run) -> None:
             "batch_size": 128,
             "dropout": 0.2,
             "learning_rate": 0.001,
-            "max_epochs": 3,
             "seed": 0,
             "source": "sample",
             "split_seed": 0,
@@ -289,6 +289,7 @@ def test_fit_without_some_part(
     assert ("Epoch 1/1" in out) == ("progress_bar" not in option)
     assert (run / "results.json").exists() == ("test_batches" not in option)
     assert ("there is no result" in out) == ("test_batches" in option)
+    assert ("Most confused" in out) == ("test_batches" not in option)
 
 
 @pytest.mark.parametrize("option", ["max_epochs=0", "limit_train_batches=0"])
@@ -297,6 +298,26 @@ def test_untrained_weights_are_called_so(
 ) -> None:
     main(["fit", *SHORT, f"--trainer.{option}"])
     assert "Weights:    UNTRAINED" in capsys.readouterr().out
+
+
+def test_best_epoch_is_whole_and_the_one_in_the_curves(workdir: Path) -> None:
+    rarely = ["--trainer.check_val_every_n_epoch", "2"]
+    main(["fit", *SHORT, *rarely, "--trainer.max_epochs", "4"])
+    run = workdir / "lightning_logs" / "version_0"
+    best = run / "checkpoints" / "best.ckpt"
+    losses = dict(scalars(run)["val/loss"])
+    assert set(losses) == {2, 4}
+    epoch = results(run)["checkpoint_epoch"]
+    assert losses[epoch] == min(losses.values())
+    with pytest.warns(UserWarning, match="The dirpath has changed"):
+        cli = main(["fit", "--ckpt_path", str(best), *rarely, "--trainer.max_epochs", "6"])
+    (curves,) = (
+        one
+        for one in cli.trainer.callbacks  # type: ignore[attr-defined]
+        if isinstance(one, LearningCurves)
+    )
+    assert [isnan(value) for value in curves.history["val/loss"]] == [True, False] * 3
+    assert not any(isnan(value) for value in curves.history["train/loss"])
 
 
 def test_callbacks_of_the_user_come_beside_ours(workdir: Path) -> None:

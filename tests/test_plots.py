@@ -77,14 +77,16 @@ def test_curves_leave_out_what_was_not_measured() -> None:
     history = HISTORY | {"val/loss": [nan, 0.25, nan], "val/acc": [nan, nan, nan]}
     loss, accuracy = plot_learning_curves(history).axes
     assert data(loss.get_lines()[1]) == ([2], [0.25])
-    assert data(accuracy.get_lines()[1]) == ([], [])
-    assert legend(accuracy)[1:] == ["validation", "best epoch 2"]
+    assert legend(accuracy) == ["training 95.00%", "best epoch 2"]
 
 
 def test_curves_of_a_run_without_validation_or_with_one_epoch() -> None:
     never = {"val/loss": [nan] * 3, "val/acc": [nan] * 3}
     loss, _ = plot_learning_curves(HISTORY | never).axes
-    assert len(loss.get_lines()) == 2  # no best epoch
+    assert len(loss.get_lines()) == 1  # neither a curve nor a best epoch
+    loss, accuracy = plot_learning_curves(HISTORY | never | {"train/acc": [nan] * 3}).axes
+    assert accuracy.get_legend() is None
+    assert [text.get_text() for text in accuracy.texts] == ["not measured"]
     pixels(plot_learning_curves({name: values[:1] for name, values in HISTORY.items()}))
 
 
@@ -319,6 +321,40 @@ def test_confusion_matrix_of_many_classes_can_still_be_read() -> None:
     pixels(figure)
     cell = figure.axes[0].get_window_extent().width / 47
     assert count.get_window_extent().width < cell
+
+
+@pytest.mark.parametrize("number", [2, 3, 5, 64])
+def test_confusion_matrix_of_any_size_has_room_for_its_text(number: int) -> None:
+    title = "A data set with a name that is long, validation images"
+    figure = plot_confusion_matrix(
+        torch.eye(number, dtype=torch.long) * 1000, [f"class {i}" for i in range(number)], title
+    )
+    picture = pixels(figure)
+    for border in (picture[0], picture[-1], picture[:, 0], picture[:, -1]):
+        assert (border == 255).all()
+    (axes,) = figure.axes
+    header = next(text for text in axes.texts if text.get_text() == "accuracy")
+    matrix = axes.get_window_extent()
+    assert header.get_window_extent().y0 >= matrix.y1
+    assert header.get_window_extent().x0 >= matrix.x1
+    (heading,) = (text for text in figure.texts if text.get_text().startswith(title))
+    assert heading.get_window_extent().y0 > header.get_window_extent().y1
+
+
+@pytest.mark.parametrize("shape", [(20, 100), (100, 20), (5, 5)])
+def test_grid_of_other_shapes_is_not_cut_off(shape: tuple[int, int]) -> None:
+    figure = plot_training_images(
+        torch.rand(7, 3, *shape), torch.zeros(7, dtype=torch.long), ["a"], "A " * 60
+    )
+    picture = pixels(figure)
+    for border in (picture[0], picture[-1], picture[:, 0], picture[:, -1]):
+        assert (border == 255).all()
+
+
+@pytest.mark.parametrize("value", [nan, 5.0, -1.0])
+def test_odd_images_are_drawn(value: float) -> None:
+    images = torch.full((2, 1, 8, 8), value)
+    pixels(plot_training_images(images, torch.zeros(2, dtype=torch.long), ["a"]))
 
 
 def test_training_images_have_their_labels() -> None:

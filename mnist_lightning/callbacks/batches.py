@@ -12,7 +12,7 @@ class LackingError(Exception):
 
 
 def images_and_labels(batch: Any) -> tuple[Tensor, Tensor]:
-    """Returns the first two parts of a batch.
+    """Returns the first two parts of a batch; the labels as int64.
 
     Raises:
         LackingError: If these are not images of any shape and class labels ``(N,)``.
@@ -26,17 +26,19 @@ def images_and_labels(batch: Any) -> tuple[Tensor, Tensor]:
             "labels that are whole numbers of shape (N,), "
             f"not {labels.dtype} of shape {tuple(labels.shape)}"
         )
-    return images, labels
+    return images, labels.long()
 
 
-def check_pictures(images: Tensor) -> None:
-    """Checks that images can be drawn.
+def check_pictures(images: Tensor, first: Tensor | None = None) -> None:
+    """Checks that images can be drawn, beside those of the ``first`` batch.
 
     Raises:
-        LackingError: If they are not grey or coloured pictures ``(N, 1 or 3, H, W)``.
+        LackingError: If they are not grey or coloured pictures ``(N, 1 or 3, H, W)`` of one size.
     """
     if images.dim() != 4 or images.shape[1] not in (1, 3):
         raise LackingError(f"images of shape (N, 1 or 3, H, W), not {tuple(images.shape)}")
+    if first is not None and images.shape[1:] != first.shape[1:]:
+        raise LackingError(f"images of one size, not {first.shape[1:]} and {images.shape[1:]}")
 
 
 def logits_of(trainer: Trainer, pl_module: LightningModule, outputs: Any, images: Tensor) -> Tensor:
@@ -52,8 +54,10 @@ def logits_of(trainer: Trainer, pl_module: LightningModule, outputs: Any, images
         try:
             with trainer.precision_plugin.forward_context():
                 logits = pl_module(images)
-        except NotImplementedError as error:
-            raise LackingError("a model with a forward, or steps that return logits") from error
+        except (NotImplementedError, TypeError) as error:  # no forward, or one of several arguments
+            raise LackingError(
+                "a model whose forward takes images alone, or steps that return logits"
+            ) from error
     if not _are_logits(logits, images):
         raise LackingError("a model whose forward maps images to logits (N, num_classes)")
     return logits.detach().float()

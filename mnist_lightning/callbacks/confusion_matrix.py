@@ -8,9 +8,12 @@ from torch import Tensor
 from torchmetrics.classification import MulticlassConfusionMatrix
 from typing_extensions import override
 
+from mnist_lightning.callbacks.batches import LackingError
 from mnist_lightning.callbacks.evaluation import EvaluationFigure
 from mnist_lightning.callbacks.publish import class_names
 from mnist_lightning.plots import plot_confusion_matrix
+
+MOST_CLASSES = 64  # of which a figure can still be read
 
 
 class ConfusionMatrix(EvaluationFigure):
@@ -45,14 +48,17 @@ class ConfusionMatrix(EvaluationFigure):
     @override
     def collect(self, images: Tensor, labels: Tensor, logits: Tensor) -> None:
         if self._metric is None:
-            metric = MulticlassConfusionMatrix(logits.shape[1], validate_args=False)
+            classes = logits.shape[1]
+            if classes > MOST_CLASSES:
+                raise LackingError(f"at most {MOST_CLASSES} classes, not {classes}")
+            metric = MulticlassConfusionMatrix(classes + 1, validate_args=False)
             self._metric = metric.to(logits.device)
-        self._metric.update(logits, labels)
+        self._metric.update(logits.argmax(dim=1), labels)
 
     @override
     def gather(self, pl_module: LightningModule) -> None:
         assert self._metric is not None
-        self.matrix = self._metric.compute().cpu()  # of all processes
+        self.matrix = self._metric.compute()[:-1, :-1].cpu()  # of all processes
 
     @override
     def figure(self, trainer: Trainer, title: str) -> Figure:

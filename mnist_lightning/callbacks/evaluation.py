@@ -48,7 +48,7 @@ class EvaluationFigure(Callback):
         raise NotImplementedError
 
     def collect(self, images: Tensor, labels: Tensor, logits: Tensor) -> None:
-        """Takes from a batch what the figure needs."""
+        """Takes from a batch what the figure needs; a label of ``num_classes`` stands for none."""
         raise NotImplementedError
 
     def gather(self, pl_module: LightningModule) -> None:
@@ -65,6 +65,7 @@ class EvaluationFigure(Callback):
     @override
     def on_validation_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self._collected = False
+        self._first: Tensor | None = None
         self.reset()
 
     on_test_epoch_start = on_validation_epoch_start
@@ -84,8 +85,13 @@ class EvaluationFigure(Callback):
         try:
             images, labels = images_and_labels(batch)
             if self.pictures:
-                check_pictures(images)
-            self.collect(images, labels, logits_of(trainer, pl_module, outputs, images))
+                check_pictures(images, self._first)
+                self._first = images[:0]
+            logits = logits_of(trainer, pl_module, outputs, images)
+            classes = logits.shape[1]
+            # Labels that the loss ignores, such as -100, become one class behind the others.
+            labels = labels.where((labels >= 0) & (labels < classes), classes)
+            self.collect(images, labels, logits)
             self._collected = True
         except LackingError as error:
             self._idle = True

@@ -10,6 +10,7 @@ from lightning.pytorch.loggers import TensorBoardLogger
 from typing_extensions import override
 
 from mnist_lightning.callbacks.publish import publish, title
+from mnist_lightning.errors import InvalidArgumentError
 from mnist_lightning.plots import plot_learning_curves
 
 log = logging.getLogger(__name__)
@@ -26,6 +27,9 @@ class LearningCurves(Callback):
         loss: Names under which the model logs training and validation loss.
         accuracy: Names under which the model logs training and validation accuracy.
 
+    Raises:
+        InvalidArgumentError: If ``loss`` or ``accuracy`` is not a pair.
+
     Example:
         >>> LearningCurves(loss=("train_loss", "val_loss"), accuracy=("train_acc", "val_acc")).loss
         ('train_loss', 'val_loss')
@@ -36,6 +40,9 @@ class LearningCurves(Callback):
         loss: tuple[str, str] = ("train/loss", "val/loss"),
         accuracy: tuple[str, str] = ("train/acc", "val/acc"),
     ) -> None:
+        for name, pair in (("loss", loss), ("accuracy", accuracy)):
+            if isinstance(pair, str) or len(pair) != 2:
+                raise InvalidArgumentError(name, pair, "it must be two names, as in its default")
         self.loss = loss
         self.accuracy = accuracy
         self.history: dict[str, list[float]] = {name: [] for name in (*loss, *accuracy)}
@@ -43,8 +50,14 @@ class LearningCurves(Callback):
         self._validated = False
         self._missing: set[str] = set()
 
+    @property
+    @override
+    def state_key(self) -> str:
+        return self._generate_state_key(loss=self.loss, accuracy=self.accuracy)
+
     @override
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        self._missing = set()
         charts = {
             kind: ["Multiline", [f"^{re.escape(name)}$" for name in pair]]
             for kind, pair in (("loss", self.loss), ("accuracy", self.accuracy))
@@ -73,12 +86,13 @@ class LearningCurves(Callback):
                 values += [nan] * (epoch - len(values))
                 self.history[name] = [*values, float(metrics[name]) if fresh else nan]
         self._validated = False
-        if trainer.is_global_zero and missing - self._missing:
+        # An epoch that was resumed at its end logs nothing.
+        if trainer.is_global_zero and metrics and missing - self._missing:
             log.warning(
                 "LearningCurves leaves out %s: the model logs %s; say its names with "
                 "LearningCurves(loss=..., accuracy=...)",
                 ", ".join(sorted(missing)),
-                ", ".join(sorted(metrics)) or "nothing",
+                ", ".join(sorted(metrics)),
             )
         self._missing |= missing
         heading = title(trainer, "learning curves")

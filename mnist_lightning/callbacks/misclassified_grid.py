@@ -37,8 +37,8 @@ class MisclassifiedGrid(EvaluationFigure):
 
     def __init__(self, class_names: Sequence[str] | None = None, size: int = 5) -> None:
         super().__init__()
-        if size < 1:
-            raise InvalidArgumentError("size", size, "it must be at least 1")
+        if not isinstance(size, int) or size < 1:
+            raise InvalidArgumentError("size", size, "it must be a whole number of at least 1")
         self.class_names = class_names
         self.size = size
         self.reset()
@@ -52,7 +52,7 @@ class MisclassifiedGrid(EvaluationFigure):
     def collect(self, images: Tensor, labels: Tensor, logits: Tensor) -> None:
         probabilities = logits.softmax(dim=1)
         confidence, predicted = probabilities.max(dim=1)
-        right = predicted == labels
+        right = (predicted == labels) | (labels == probabilities.shape[1])
         self._mistakes = (~right).sum() + self._mistakes
         confidence = confidence.masked_fill(right, -1.0)  # behind every mistake
         new = (confidence, images, labels, probabilities)
@@ -82,7 +82,7 @@ class MisclassifiedGrid(EvaluationFigure):
     @override
     def figure(self, trainer: Trainer, title: str) -> Figure:
         confidence, *kept = (one.cpu() for one in self._kept)
-        images, labels, probabilities = (one[confidence >= 0] for one in kept)
+        images, labels, probabilities = (one[confidence != -1] for one in kept)
         names = class_names(trainer, self.class_names, probabilities.shape[1])
         return plot_misclassified_grid(
             images, labels, probabilities, names, title, int(self._mistakes), self.size

@@ -37,8 +37,8 @@ class PredictionGrid(EvaluationFigure):
 
     def __init__(self, class_names: Sequence[str] | None = None, size: int = 5) -> None:
         super().__init__()
-        if size < 1:
-            raise InvalidArgumentError("size", size, "it must be at least 1")
+        if not isinstance(size, int) or size < 1:
+            raise InvalidArgumentError("size", size, "it must be a whole number of at least 1")
         self.class_names = class_names
         self.size = size
         self.reset()
@@ -58,5 +58,5 @@ class PredictionGrid(EvaluationFigure):
     @override
     def figure(self, trainer: Trainer, title: str) -> Figure:
         images, labels, logits = (torch.cat(one).cpu() for one in zip(*self._kept, strict=True))
-        names = class_names(trainer, self.class_names, logits.shape[1])
+        names = [*class_names(trainer, self.class_names, logits.shape[1]), "?"]
         return plot_prediction_grid(images, labels, logits.softmax(dim=1), names, title, self.size)

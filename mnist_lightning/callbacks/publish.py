@@ -34,7 +34,7 @@ def publish(trainer: Trainer, draw: Callable[[], Figure], name: str, tag: str, e
     with rc_context({"text.hinting": "none"}):
         canvas.print_png(buffer, pil_kwargs={"compress_level": 1})  # type: ignore[no-untyped-call]
     png = buffer.getvalue()
-    if folder is not None:
+    if folder is not None and "://" not in folder:  # else TensorBoard alone shows it
         Path(folder).mkdir(parents=True, exist_ok=True)
         write_atomically(Path(folder) / f"{name}.png", png)
     width, height = canvas.get_width_height()
@@ -61,5 +61,6 @@ def title(trainer: Trainer, what: str) -> str:
 def class_names(trainer: Trainer, given: Sequence[str] | None, number: int) -> list[str]:
     """Returns a name for each of ``number`` classes: given, the data module's, or its index."""
     datamodule = getattr(trainer, "datamodule", None)
-    names = [*(given or getattr(datamodule, "class_names", None) or ())]
-    return names + [str(index) for index in range(len(names), number)]
+    names = [str(name) for name in given or getattr(datamodule, "class_names", None) or ()]
+    names += [str(index) for index in range(len(names), number)]
+    return [name if len(name) <= 20 else f"{name[:19]}…" for name in names[:number]]

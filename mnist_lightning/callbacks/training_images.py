@@ -35,8 +35,8 @@ class TrainingImages(Callback):
     """
 
     def __init__(self, class_names: Sequence[str] | None = None, size: int = 5) -> None:
-        if size < 1:
-            raise InvalidArgumentError("size", size, "it must be at least 1")
+        if not isinstance(size, int) or size < 1:
+            raise InvalidArgumentError("size", size, "it must be a whole number of at least 1")
         self.class_names = class_names
         self.size = size
         self._kept: list[tuple[Tensor, Tensor]] = []
@@ -55,7 +55,7 @@ class TrainingImages(Callback):
             return
         try:
             images, labels = images_and_labels(batch)
-            check_pictures(images)
+            check_pictures(images, self._kept[0][0] if self._kept else None)
         except LackingError as error:
             self._room = 0
             if trainer.is_global_zero:
@@ -70,7 +70,8 @@ class TrainingImages(Callback):
         if not self._kept:
             return
         images, labels = (torch.cat(one).cpu() for one in zip(*self._kept, strict=True))
-        names = class_names(trainer, self.class_names, int(labels.max()) + 1)
+        names = [*class_names(trainer, self.class_names, int(labels.max()) + 1), "?"]
+        labels = labels.where(labels >= 0, -1)  # the last name
         heading = title(trainer, "training images as the network sees them")
         publish(
             trainer,

@@ -12,7 +12,12 @@ from lightning.pytorch import Callback, LightningModule
 from torch import Tensor
 from trainers import quiet_trainer
 
-from mnist_lightning import ConfusionMatrix, MisclassifiedGrid, PredictionGrid
+from mnist_lightning import (
+    ConfusionMatrix,
+    MisclassifiedGrid,
+    PredictionGrid,
+    TrainingImages,
+)
 
 IMAGES, LABELS = torch.rand(8, 1, 2, 2), torch.tensor([0, 1] * 4)
 CALLBACKS: list[Callable[[], Callback]] = [ConfusionMatrix, MisclassifiedGrid, PredictionGrid]
@@ -29,7 +34,7 @@ class Returning(Foreign):
         raise AssertionError("run once more")
 
     def test_step(self, batch: Any, batch_idx: int) -> Any:
-        return self.wrap(torch.eye(2)[batch[1]])  # every image is right
+        return self.wrap(torch.eye(2)[batch[1].clamp(0, 1)])  # every image is right
 
 
 @pytest.mark.parametrize("callback", CALLBACKS)
@@ -58,6 +63,13 @@ class NoForward(Foreign):
         pass
 
 
+class Masked(NoForward):
+    """Its forward takes more than images."""
+
+    def forward(self, images: Tensor, mask: Tensor) -> Tensor:  # type: ignore[override]
+        return images.flatten(1) * mask
+
+
 class Detector(NoForward):
     """Its forward gives no logits."""
 
@@ -76,7 +88,16 @@ class Regressor(NoForward):
 @pytest.mark.parametrize(
     ("model", "batch", "lacking"),
     [
-        (NoForward, (IMAGES, LABELS), "a model with a forward, or steps that return logits"),
+        (
+            NoForward,
+            (IMAGES, LABELS),
+            "a model whose forward takes images alone, or steps that return logits",
+        ),
+        (
+            Masked,
+            (IMAGES, LABELS),
+            "a model whose forward takes images alone, or steps that return logits",
+        ),
         (
             Detector,
             (IMAGES, LABELS),
@@ -99,7 +120,15 @@ class Regressor(NoForward):
             "labels that are whole numbers of shape (N,), not torch.int64 of shape (4, 8)",
         ),
     ],
-    ids=["no forward", "no logits", "one number", "no labels", "float labels", "one-hot labels"],
+    ids=[
+        "no forward",
+        "two arguments",
+        "no logits",
+        "one number",
+        "no labels",
+        "float labels",
+        "one-hot labels",
+    ],
 )
 def test_says_once_what_it_lacks(
     tmp_path: Path,
@@ -126,6 +155,78 @@ def test_draws_again_once_nothing_is_lacking(
         trainer.test(model, loader(IMAGES, LABELS), verbose=False)
     assert len(said(caplog)) == 1
     assert len(drawn) == 1
+
+
+@pytest.mark.parametrize("dtype", [torch.uint8, torch.int32, torch.bool])
+def test_labels_may_be_any_whole_numbers(
+    tmp_path: Path, drawn: list[Drawing], dtype: torch.dtype
+) -> None:
+    class Casting(Foreign):
+        def test_step(self, batch: Any, batch_idx: int) -> None:
+            pass
+
+    callbacks = [callback() for callback in CALLBACKS]
+    trainer = quiet_trainer(default_root_dir=tmp_path, callbacks=callbacks)
+    trainer.test(Casting(4, classes=2), loader(IMAGES, LABELS.to(dtype)), verbose=False)
+    assert len(drawn) == 3
+
+
+def test_labels_that_the_loss_ignores_do_not_count(tmp_path: Path, drawn: list[Drawing]) -> None:
+    labels = torch.tensor([0, -100, 1, -1, 0, 7, 1, 0])  # 7 of two classes
+    trainer = quiet_trainer(
+        default_root_dir=tmp_path, callbacks=[callback() for callback in CALLBACKS]
+    )
+    model = Returning(lambda logits: torch.tensor([[3.0, 0.0]] * len(logits)))
+    trainer.test(model, loader(IMAGES, labels), verbose=False)
+    matrix, mistakes, grid = drawn
+    assert matrix.title == "Test images: 2 of 5 wrong"
+    assert mistakes.title == "Test images: 2 mistakes"
+    assert mistakes.texts[0] == "1  5%\n→ 0  95%"
+    assert grid.texts[1] == "?→0  95% ✗"
+
+
+def test_images_of_several_sizes_are_not_drawn(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    class Batches(torch.utils.data.IterableDataset[Any]):
+        def __iter__(self) -> Any:
+            for side in (4, 6):
+                yield torch.rand(2, 1, side, side), torch.tensor([0, 1])
+
+    class Pooling(Foreign):
+        def forward(self, images: Tensor) -> Tensor:
+            return images.flatten(1)[:, :2] * self.layer.weight.sum()
+
+    data = torch.utils.data.DataLoader(Batches(), batch_size=None)
+    callbacks = [*(callback() for callback in CALLBACKS), TrainingImages()]
+    trainer = quiet_trainer(default_root_dir=tmp_path, callbacks=callbacks, max_epochs=1)
+    trainer.fit(Pooling(4, classes=2), data, data)
+    trainer.test(Pooling(4, classes=2), data, verbose=False)
+    assert {message.split()[0] for message in said(caplog)} == {
+        "MisclassifiedGrid",
+        "PredictionGrid",
+        "TrainingImages",
+    }
+    assert all("images of one size, not" in message for message in said(caplog))
+
+
+def test_too_many_classes_are_not_drawn(
+    tmp_path: Path, drawn: list[Drawing], caplog: pytest.LogCaptureFixture
+) -> None:
+    trainer = quiet_trainer(default_root_dir=tmp_path, callbacks=[ConfusionMatrix()])
+    trainer.test(Foreign(4, classes=65), loader(IMAGES, LABELS), verbose=False)
+    assert said(caplog) == ["ConfusionMatrix draws nothing: it needs at most 64 classes, not 65"]
+    assert drawn == []
+
+
+@pytest.mark.parametrize("names", [["cat"], list("abcdefg"), [1, 2], ["a" * 50, "b"]])
+def test_any_class_names_will_do(tmp_path: Path, drawn: list[Drawing], names: list[Any]) -> None:
+    callbacks = [callback(class_names=names) for callback in CALLBACKS]  # type: ignore[call-arg]
+    trainer = quiet_trainer(default_root_dir=tmp_path, callbacks=callbacks)
+    trainer.test(Foreign(4, classes=2), loader(IMAGES, LABELS), verbose=False)
+    ticks = [label.get_text() for label in drawn[0].figure.axes[0].get_yticklabels()]
+    assert len(ticks) == 2
+    assert ticks[0] == str(names[0])[:19] + "…" * (len(str(names[0])) > 20)
 
 
 @pytest.mark.parametrize("callback", [MisclassifiedGrid, PredictionGrid])

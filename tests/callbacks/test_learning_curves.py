@@ -15,6 +15,7 @@ from PIL import Image
 from trainers import quiet_trainer
 
 from mnist_lightning import LearningCurves, MNISTClassifier, MNISTDataModule
+from mnist_lightning.errors import InvalidArgumentError
 
 
 def trainer_for(folder: Path, callback: LearningCurves, **kwargs: Any) -> Trainer:
@@ -140,6 +141,19 @@ def test_epochs_are_right_where_a_checkpoint_knows_more_or_less(
         assert not isnan(values[2])
         assert values[2] != 0.5
         assert values[:2] == kept if extra else all(isnan(value) for value in values[:2])
+
+
+@pytest.mark.parametrize("pair", ["train_loss", ("train_loss",), ()])
+def test_names_come_in_pairs(pair: Any) -> None:
+    with pytest.raises(InvalidArgumentError, match="it must be two names"):
+        LearningCurves(loss=pair)
+
+
+def test_two_may_stand_in_one_trainer(tmp_path: Path, sample: MNISTDataModule) -> None:
+    other = LearningCurves(loss=("a", "b"), accuracy=("c", "d"))
+    trainer = trainer_for(tmp_path, LearningCurves(), callbacks=[LearningCurves(), other])
+    trainer.fit(MNISTClassifier(), sample)
+    trainer.save_checkpoint(tmp_path / "both.ckpt")
 
 
 def test_writes_nothing_in_a_trial_run(tmp_path: Path, sample: MNISTDataModule) -> None:

@@ -73,5 +73,7 @@ def test_takes_a_model_that_only_gives_logits(tmp_path: Path, drawn: list[Drawin
 
 
 def test_size_is_checked() -> None:
-    with pytest.raises(InvalidArgumentError, match="size is 0; it must be at least 1"):
+    with pytest.raises(
+        InvalidArgumentError, match="size is 0; it must be a whole number of at least 1"
+    ):
         PredictionGrid(size=0)

@@ -83,5 +83,7 @@ def test_says_what_it_lacks(
 
 
 def test_size_is_checked() -> None:
-    with pytest.raises(InvalidArgumentError, match="size is 0; it must be at least 1"):
+    with pytest.raises(
+        InvalidArgumentError, match="size is 0; it must be a whole number of at least 1"
+    ):
         TrainingImages(size=0)
