@@ -82,6 +82,20 @@ class MNISTClassifier(LightningModule):
         logits: Tensor = self.network(images)
         return logits
 
+    # Metrics begin afresh also where an earlier epoch was broken off, or ran in inference mode.
+
+    @override
+    def on_train_epoch_start(self) -> None:
+        self.train_metrics.reset()
+
+    @override
+    def on_validation_epoch_start(self) -> None:
+        self.val_metrics.reset()
+
+    @override
+    def on_test_epoch_start(self) -> None:
+        self.test_metrics.reset()
+
     @override
     def training_step(self, batch: tuple[Tensor, Tensor]) -> Tensor:
         loss, _ = self._step(batch, self.train_metrics)
@@ -118,6 +132,6 @@ class MNISTClassifier(LightningModule):
         losses = functional.cross_entropy(logits, labels, reduction="none")
         metrics["loss"].update(losses.detach())
         metrics["acc"].update(logits.detach(), labels)
-        if metrics["loss"].update_count == 1:  # at the epoch's end Lightning computes and resets it
+        if metrics["loss"].update_count == 1:  # once: Lightning computes it when the epoch ends
             self.log_dict(metrics, on_step=False, on_epoch=True)
         return losses.mean(), logits

@@ -238,7 +238,9 @@ class MNISTCLI(LightningCLI):
                     kwargs["default_root_dir"] = str(self.run_dir)
                 if fits and options.logger is not False:
                     version = self.run_dir.name if self.run_dir else None
-                    kwargs["logger"] = EpochTensorBoardLogger(root, version=version)
+                    kwargs["logger"] = EpochTensorBoardLogger(
+                        root, version=version, log_graph=not self.resumes
+                    )
 
         ours: list[Callback] = []
         if options.enable_progress_bar is not False:
@@ -267,6 +269,8 @@ class MNISTCLI(LightningCLI):
         self.trainer.fit(ckpt_path=self.ckpt_path, weights_only=True, **kwargs)
         if self.trainer.global_step == done:
             _print("Nothing was left to train; raise --trainer.max_epochs to go on")
+            if self._folder is not None and (self._folder / "results.json").exists():
+                self.trainer.loggers = []  # they have this test already
         saved = [Path(kept.best_model_path) for kept in self._kept if kept.best_model_path]
         self.ckpt_path = saved[0] if saved else None
         self.checkpoint = checkpoints.read(saved[0]) if saved else {}

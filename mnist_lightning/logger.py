@@ -6,9 +6,11 @@ import warnings
 from argparse import Namespace
 from collections.abc import Mapping
 from contextlib import redirect_stdout
+from pathlib import Path
 from typing import Any
 
 from lightning.pytorch import LightningModule
+from lightning.pytorch.core.module import _jit_is_scripting
 from lightning.pytorch.loggers import TensorBoardLogger
 from lightning.pytorch.utilities import rank_zero_only
 from tensorboard.compat.proto.event_pb2 import Event, SessionLog
@@ -30,8 +32,16 @@ class EpochTensorBoardLogger(TensorBoardLogger):
     the tab Graphs shows the network. Arguments are those of ``TensorBoardLogger``.
     """
 
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, **{"default_hp_metric": False, "log_graph": True} | kwargs)
+    def __init__(
+        self,
+        save_dir: str | Path,
+        name: str | None = "lightning_logs",
+        version: int | str | None = None,
+        log_graph: bool = True,
+        default_hp_metric: bool = False,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(save_dir, name, version, log_graph, default_hp_metric, **kwargs)
         self.run_hparams: dict[str, Any] = {}
         """What the tab HParams shows, where not all that Lightning gives is meant."""
         self._described = False
@@ -86,13 +96,16 @@ class EpochTensorBoardLogger(TensorBoardLogger):
         if not self._log_graph or example is None:
             return
         weight = next(model.parameters(), None)
-        if weight is not None and isinstance(example, Tensor) and example.is_floating_point():
-            example = example.to(weight.dtype)  # in Lightning's true precisions not float32
+        if weight is not None and isinstance(example, Tensor):
+            # In Lightning's true precisions weights are not float32.
+            dtype = weight.dtype if example.is_floating_point() else example.dtype
+            example = example.to(weight.device, dtype)
         try:
-            # torch 2.15 calls its tracing deprecated, and SummaryWriter prints what goes wrong.
-            with warnings.catch_warnings(), redirect_stdout(io.StringIO()):
+            # torch 2.15 calls its tracing deprecated, and SummaryWriter prints what goes wrong. The
+            # base would hand the example to the hooks of the data module, which expect batches.
+            with warnings.catch_warnings(), redirect_stdout(io.StringIO()), _jit_is_scripting():
                 warnings.simplefilter("ignore")
-                super().log_graph(model, example)
+                self.experiment.add_graph(model, example)
         except Exception as error:  # whatever the network raises, it may still train
             log.warning("TensorBoard shows no graph: tracing the network failed (%s)", error)
         self._log_graph = False

@@ -22,7 +22,10 @@ from torch import Tensor
 BLUE, VERMILION = "#0072B2", "#D55E00"
 WIDTH = 5.4  # inches
 # What matplotlibrc and a notebook's style say is left aside: white paper is taken for granted here.
-STYLE = matplotlib.style.context(["default", {"figure.dpi": 120, "figure.titlesize": 12}])
+# Hinted text takes a tenth longer and looks the same; nothing is to be read as a formula.
+STYLE = matplotlib.style.context(
+    ["default", {"figure.dpi": 120, "text.hinting": "none", "text.parse_math": False}]
+)
 Pair = tuple[str, str]
 
 
@@ -45,8 +48,12 @@ def plot_learning_curves(
         title: Stands above both graphs.
 
     Raises:
-        ValueError: If two lists of a pair differ in length.
+        ValueError: If the lists differ in length.
     """
+    lengths = {name: len(history[name]) for name in (*loss, *accuracy)}
+    if len(set(lengths.values())) > 1:
+        each = ", ".join(f"{name} has {length}" for name, length in lengths.items())
+        raise ValueError(f"each curve needs an entry for each epoch, but {each}")
     figure = Figure(figsize=(WIDTH, WIDTH))
     figure.subplots_adjust(left=0.16, right=0.97, bottom=0.09, top=0.93, hspace=0.1)
     _write_title(figure, title)
@@ -67,9 +74,6 @@ def plot_learning_curves(
 def _plot_pair(
     axes: Axes, history: Mapping[str, Sequence[float]], names: Pair, form: str, best: int | None
 ) -> None:
-    if len(history[names[0]]) != len(history[names[1]]):
-        lengths = " and ".join(f"{name} has {len(history[name])}" for name in names)
-        raise ValueError(f"both curves of a graph need an entry for each epoch, but {lengths}")
     curves = (("training", names[0], BLUE, "o-"), ("validation", names[1], VERMILION, "s--"))
     for label, name, colour, style in curves:
         values = np.asarray(history[name], dtype=float)

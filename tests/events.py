@@ -6,6 +6,8 @@ from typing import Any
 
 from PIL import Image
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+from tensorboard.backend.event_processing.event_file_loader import RawEventFileLoader
+from tensorboard.compat.proto.event_pb2 import Event
 from tensorboard.plugins.custom_scalar.layout_pb2 import Layout
 from tensorboard.plugins.hparams.plugin_data_pb2 import HParamsPluginData
 
@@ -66,3 +68,14 @@ def hparams(folder: str | Path) -> tuple[dict[str, Any], list[str]]:
 def graph(folder: str | Path) -> list[str]:
     """Returns the names of the graph's nodes."""
     return [node.name for node in _load(folder).Graph().node]
+
+
+def events(folder: str | Path) -> list[str]:
+    """Returns what each event is, or its tag, in the order in which they were written."""
+    found = []
+    for path in sorted(Path(folder).glob("events.*")):
+        for raw in RawEventFileLoader(str(path)).Load():
+            event = Event.FromString(raw)
+            tags = [value.tag for value in event.summary.value]
+            found += tags or [event.WhichOneof("what")]
+    return [name for name in found if name != "file_version"]

@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 import torch
+from lightning.pytorch import Callback
 from torch import Tensor, nn
 from torch.nn import functional
 from torch.utils.data import DataLoader, TensorDataset
@@ -65,6 +66,32 @@ def test_metrics_are_means_over_all_images_of_an_epoch() -> None:
             assert value == pytest.approx(expected, rel=1e-5), name
     assert set(seen[-1]) == {"train/loss", "train/acc", "val/loss", "val/acc"}
     assert set(tested) == {"test/loss", "test/acc"}
+
+
+def test_an_epoch_that_was_broken_off_leaves_nothing_behind() -> None:
+    class Break(Callback):
+        def on_train_batch_end(self, *args: Any) -> None:
+            raise RuntimeError("broken off")
+
+    model = MNISTClassifier()
+    images, labels = torch.rand(48, 1, 28, 28), torch.randint(10, (48,))
+    data = loader(images, labels)
+    with pytest.raises(RuntimeError, match="broken off"):
+        quiet_trainer(max_epochs=1, callbacks=[Break()]).fit(model, data, data)
+    trainer = quiet_trainer(max_epochs=1)
+    trainer.fit(model, data, data)
+    assert set(trainer.callback_metrics) == {"train/loss", "train/acc", "val/loss", "val/acc"}
+    accuracy = float(trainer.callback_metrics["train/acc"]) * 48
+    assert accuracy == pytest.approx(round(accuracy), abs=1e-4)  # of 48 images, and no more
+
+
+def test_validates_before_it_trains() -> None:
+    model = MNISTClassifier()
+    data = loader(torch.rand(48, 1, 28, 28), torch.randint(10, (48,)))
+    quiet_trainer().validate(model, data, verbose=False)
+    trainer = quiet_trainer(max_epochs=1)
+    trainer.fit(model, data, data)
+    assert "val/loss" in trainer.callback_metrics
 
 
 def test_computes_metrics_once_an_epoch(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -470,6 +470,19 @@ def test_a_resume_within_an_epoch(workdir: Path) -> None:
     assert found["train/loss"] == found["val/loss"] == found["figures/learning curves"] == [1, 2]
 
 
+def test_a_test_that_was_logged_is_not_logged_again(workdir: Path) -> None:
+    main(["fit", *SHORT])
+    run = workdir / "lightning_logs" / "version_0"
+    before = steps(run)
+    (run / "predictions.png").unlink()
+    main(["fit", "--ckpt_path", "last"])  # nothing is left to train
+    assert steps(run) == before
+    assert {"predictions.png", "results.json"} < names(run)
+    (run / "results.json").unlink()  # as if the test had been broken off
+    main(["fit", "--ckpt_path", "last"])
+    assert steps(run)["test/loss"] == [1, 1]
+
+
 def test_what_was_logged_behind_a_checkpoint_is_replaced(workdir: Path) -> None:
     main(["fit", *SHORT])
     run = workdir / "lightning_logs" / "version_0"

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import torch
 from drawings import said
-from events import graph, hparams, scalars, steps
+from events import events, graph, hparams, scalars, steps
 from torch import Tensor, nn
 
 from mnist_lightning import MNISTClassifier
@@ -35,6 +35,20 @@ def test_hyperparameters_stand_beside_figures_without_points_of_their_own(tmp_pa
     )
     assert scalars(logger.log_dir) == {}
     assert "rate: 0.1" in Path(logger.log_dir, "hparams.yaml").read_text()
+
+
+def test_everything_is_written_once(tmp_path: Path) -> None:
+    logger = EpochTensorBoardLogger(tmp_path)
+    for _ in range(2):
+        logger.log_hyperparams({"rate": 0.1})
+        logger.log_graph(MNISTClassifier())
+    logger.finalize("success")
+    assert events(logger.log_dir) == [
+        "_hparams_/experiment",
+        "_hparams_/session_start_info",
+        "graph_def",
+        "tagged_run_metadata",
+    ]
 
 
 def test_hyperparameters_of_the_run_replace_those_of_its_parts(tmp_path: Path) -> None:

@@ -18,6 +18,7 @@ from matplotlib.transforms import Bbox
 
 from mnist_lightning.plots import (
     BLUE,
+    STYLE,
     VERMILION,
     plot_confusion_matrix,
     plot_filters,
@@ -45,6 +46,7 @@ def legend(axes: Axes) -> list[str]:
     return [text.get_text() for text in found.get_texts()]
 
 
+@STYLE
 def pixels(figure: Figure) -> np.ndarray:
     canvas = FigureCanvasAgg(figure)
     canvas.draw()  # type: ignore[no-untyped-call]
@@ -98,7 +100,7 @@ def test_curves_take_other_names() -> None:
 
 
 def test_curves_refuse_lists_of_different_length() -> None:
-    with pytest.raises(ValueError, match="train/acc has 3 and val/acc has 2"):
+    with pytest.raises(ValueError, match="train/acc has 3, val/acc has 2"):
         plot_learning_curves(HISTORY | {"val/acc": [0.1, 0.2]})
 
 
@@ -233,7 +235,8 @@ def test_text_stays_inside_the_figure_and_its_cell(kind: str, names: str) -> Non
 @pytest.mark.parametrize("kind", KINDS)
 def test_figures_look_the_same_whatever_the_style(kind: str) -> None:
     expected = pixels(figures(NAMES["digits"])[kind])
-    with matplotlib.style.context(["dark_background", {"font.size": 20, "figure.dpi": 30}]):
+    mine = {"font.size": 20, "figure.dpi": 30, "font.sans-serif": ["DejaVu Serif"]}
+    with matplotlib.style.context(["dark_background", mine, {"axes.unicode_minus": False}]):
         drawn = pixels(figures(NAMES["digits"])[kind])
     assert np.array_equal(drawn, expected)
 

@@ -61,6 +61,7 @@ class EvaluationFigure(Callback):
     @override
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         self._collected = self._idle = False  # this may be another model
+        self.reset()
 
     @override
     def on_validation_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -94,7 +95,7 @@ class EvaluationFigure(Callback):
             self.collect(images, labels, logits)
             self._collected = True
         except LackingError as error:
-            self._idle = True
+            self._idle, self._collected = True, False
             if trainer.is_global_zero and str(error) != self._lacking:
                 log.warning("%s draws nothing: it needs %s", type(self).__name__, error)
             self._lacking = str(error)
@@ -103,27 +104,31 @@ class EvaluationFigure(Callback):
 
     @override
     def on_validation_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        if not self._collected:
-            return
-        self.gather(pl_module)
         fitting = trainer.state.fn == "fit"
+        # In a fit, an epoch is counted as finished only after this hook.
+        self._epoch = trainer.current_epoch + fitting
+        self._gather(trainer, pl_module)
         if self.each_epoch or not fitting:
-            # An epoch is counted as finished only after this hook.
-            self._publish(trainer, "validation", trainer.current_epoch + fitting)
+            self._publish(trainer, "validation")
 
     @override
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        if self._collected and not self.each_epoch:
-            self._publish(trainer, "validation", trainer.current_epoch)
+        if not self.each_epoch:
+            self._publish(trainer, "validation")
 
     @override
     def on_test_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        self._epoch = trainer.current_epoch
+        self._gather(trainer, pl_module)
+        self._publish(trainer, "test")
+
+    def _gather(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        # All processes or none: one that waits for another would wait for ever.
+        self._collected = trainer.strategy.reduce_boolean_decision(self._collected)
         if self._collected:
             self.gather(pl_module)
-            self._publish(trainer, "test", trainer.current_epoch)
 
-    def _publish(self, trainer: Trainer, part: str, epoch: int) -> None:
-        heading = title(trainer, f"{part} images")
-        publish(
-            trainer, lambda: self.figure(trainer, heading), self.file, f"{self.tag}, {part}", epoch
-        )
+    def _publish(self, trainer: Trainer, part: str) -> None:
+        if self._collected:
+            heading, tag = title(trainer, f"{part} images"), f"{self.tag}, {part}"
+            publish(trainer, lambda: self.figure(trainer, heading), self.file, tag, self._epoch)

@@ -57,7 +57,7 @@ class LearningCurves(Callback):
 
     @override
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        self._missing = set()
+        self._missing, self._validated = set(), False
         charts = {
             kind: ["Multiline", [f"^{re.escape(name)}$" for name in pair]]
             for kind, pair in (("loss", self.loss), ("accuracy", self.accuracy))

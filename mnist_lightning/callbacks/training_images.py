@@ -41,11 +41,13 @@ class TrainingImages(Callback):
         self.size = size
         self._kept: list[tuple[Tensor, Tensor]] = []
         self._room = 0
+        self._pending = False
 
     @override
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self._kept = []
-        self._room = 0 if is_trial(trainer) else self.size**2
+        self._pending = not is_trial(trainer)
+        self._room = self.size**2 if self._pending else 0
 
     @override
     def on_train_batch_start(
@@ -57,7 +59,7 @@ class TrainingImages(Callback):
             images, labels = images_and_labels(batch)
             check_pictures(images, self._kept[0][0] if self._kept else None)
         except LackingError as error:
-            self._room = 0
+            self._kept, self._room = [], 0
             if trainer.is_global_zero:
                 log.warning("TrainingImages draws nothing: it needs %s", error)
             return
@@ -67,7 +69,9 @@ class TrainingImages(Callback):
 
     @override
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        if not self._kept:
+        pending, self._pending, self._room = self._pending, False, 0
+        # All processes or none: one that waits for another would wait for ever.
+        if not pending or not trainer.strategy.reduce_boolean_decision(bool(self._kept)):
             return
         images, labels = (torch.cat(one).cpu() for one in zip(*self._kept, strict=True))
         names = [*class_names(trainer, self.class_names, int(labels.max()) + 1), "?"]
@@ -80,4 +84,4 @@ class TrainingImages(Callback):
             "training images",
             trainer.current_epoch + 1,
         )
-        self._kept, self._room = [], 0
+        self._kept = []

@@ -1,6 +1,7 @@
 """All callbacks together, in Trainers of all kinds."""
 
 import gc
+import json
 import os
 import resource
 import subprocess
@@ -10,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from drawings import Drawing
+from drawings import Drawing, said
 from events import steps
 from foreign import Foreign
 from lightning.pytorch import Callback, Trainer
@@ -207,29 +208,97 @@ def test_on_a_headless_machine(tmp_path: Path, backend: str) -> None:
     assert pictures(tmp_path) == {"curves.png"}
 
 
+def test_one_process_lacks_something_and_none_waits(tmp_path: Path) -> None:
+    script = tmp_path / "two.py"
+    script.write_text(
+        textwrap.dedent("""
+        import torch
+        from lightning.pytorch import LightningModule, Trainer
+        from torch.utils.data import DataLoader, TensorDataset
+        from mnist_lightning import ConfusionMatrix, MisclassifiedGrid, PredictionGrid
+
+        class Half(LightningModule):
+            def test_step(self, batch, batch_idx):
+                return torch.eye(2)[batch[1]] if self.global_rank == 0 else None
+
+        trainer = Trainer(
+            accelerator="cpu", strategy="ddp", devices=2, logger=False, default_root_dir=".",
+            callbacks=[ConfusionMatrix(), MisclassifiedGrid(), PredictionGrid()],
+            enable_progress_bar=False, enable_checkpointing=False, enable_model_summary=False,
+        )
+        data = TensorDataset(torch.rand(8, 1, 4, 4), torch.tensor([0, 1] * 4))
+        model = Half()
+        model.weight = torch.nn.Parameter(torch.zeros(1))
+        trainer.test(model, DataLoader(data, batch_size=2), verbose=False)
+        """)
+    )
+    done = subprocess.run(
+        [sys.executable, str(script)],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=120,
+    )
+    assert done.returncode == 0, done.stderr
+    assert list(tmp_path.glob("*.png")) == []
+
+
+@pytest.mark.filterwarnings(
+    "ignore:.*fast_dev_run", "ignore:Total length of", "ignore:.*requires_grad"
+)
+def test_the_same_callbacks_in_one_run_after_another(
+    tmp_path: Path, sample: MNISTDataModule, caplog: pytest.LogCaptureFixture
+) -> None:
+    class Break(Callback):
+        def on_train_batch_end(self, *args: Any) -> None:
+            raise RuntimeError("broken off")
+
+    ours, short = callbacks(), {"limit_train_batches": 3, "max_epochs": 1}
+    with pytest.raises(RuntimeError, match="broken off"):
+        quiet_trainer(**short, default_root_dir=tmp_path / "0", callbacks=[*ours, Break()]).fit(
+            MNISTClassifier(), sample
+        )
+    trainer = quiet_trainer(**short, default_root_dir=tmp_path / "1", callbacks=ours)
+    trainer.fit(MNISTClassifier(), sample)
+    trainer.test(MNISTClassifier(), sample, verbose=False)
+    quiet_trainer(
+        **short, default_root_dir=tmp_path / "2", callbacks=ours, limit_val_batches=0
+    ).fit(MNISTClassifier(), sample)
+    assert not (tmp_path / "0").exists()
+    assert pictures(tmp_path / "1") == PICTURES
+    assert pictures(tmp_path / "2") == {"curves.png", "filters.png", "training_images.png"}
+    assert said(caplog) == []
+
+
 def test_with_two_processes(tmp_path: Path) -> None:
     script = tmp_path / "two.py"
     script.write_text(
         textwrap.dedent("""
-        import json, os, sys
+        import json
         import torch
         from lightning.pytorch import Trainer, seed_everything
         from mnist_lightning import (
             ConfusionMatrix, FirstLayerFilters, LearningCurves, MisclassifiedGrid,
             MNISTClassifier, MNISTDataModule, PredictionGrid, TrainingImages,
         )
+        from mnist_lightning.callbacks import publish
+        from mnist_lightning.logger import EpochTensorBoardLogger
 
         seed_everything(0, verbose=False)
         model, confusion, mistakes = MNISTClassifier(), ConfusionMatrix(), MisclassifiedGrid()
         trainer = Trainer(
-            accelerator="cpu", strategy="ddp", devices=2, logger=False, max_epochs=1,
+            accelerator="cpu", strategy="ddp", devices=2, max_epochs=1,
+            logger=EpochTensorBoardLogger(".", "", version="run"),
             callbacks=[
                 confusion, FirstLayerFilters(), LearningCurves(), mistakes, PredictionGrid(),
                 TrainingImages(),
             ],
             limit_train_batches=5, enable_progress_bar=False, enable_checkpointing=False,
-            enable_model_summary=False, default_root_dir="run",
+            enable_model_summary=False,
         )
+        written = []
+        publish.write_atomically = lambda path, content: written.append((path.name, content))
         data = MNISTDataModule(source="sample")
         trainer.fit(model, data)
         trainer.test(model, data, verbose=False)
@@ -246,7 +315,7 @@ def test_with_two_processes(tmp_path: Path) -> None:
         assert int(mistakes._mistakes) == int(wrong.sum())
         torch.testing.assert_close(mistakes._kept[0], surest)
         with open(f"rank{trainer.global_rank}", "w") as file:
-            file.write("done")
+            json.dump([name for name, _ in written], file)
         """)
     )
     done = subprocess.run(
@@ -255,9 +324,10 @@ def test_with_two_processes(tmp_path: Path) -> None:
         capture_output=True,
         text=True,
         check=False,
-        timeout=300,
+        timeout=120,
     )
     assert done.returncode == 0, done.stderr
-    assert (tmp_path / "rank0").exists()
-    assert (tmp_path / "rank1").exists()
-    assert pictures(tmp_path / "run") == PICTURES
+    assert set(json.loads((tmp_path / "rank0").read_text())) == PICTURES
+    assert json.loads((tmp_path / "rank1").read_text()) == []
+    assert len(list((tmp_path / "run").glob("events.*"))) == 2  # of the fit and of the test
+    assert "figures/learning curves" in steps(tmp_path / "run")
