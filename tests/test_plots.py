@@ -167,8 +167,9 @@ def test_grid_shows_each_image_where_its_frame_is(number: int, side: int, channe
         assert value == pytest.approx(1 - bright if channels == 1 else bright, abs=0.01)
 
 
-def test_grid_scales_normalized_images() -> None:
-    images = torch.randn(4, 1, 8, 8) * 3
+@pytest.mark.parametrize("scale", [(3, 0), (255, 0), (3, 10)])
+def test_grid_scales_normalized_images(scale: tuple[int, int]) -> None:
+    images = torch.rand(4, 1, 8, 8) * scale[0] + scale[1]
     probabilities = torch.eye(10)[:4]
     figure = plot_prediction_grid(
         images, torch.arange(4), probabilities, [str(i) for i in range(10)]
@@ -281,6 +282,7 @@ def test_misclassified_grid_of_few_or_none(number: int, heading: str) -> None:
     )
     assert figure.get_suptitle() == heading
     assert len(texts(figure)) == number
+    assert "most confident" not in figure.axes[0].texts[-1].get_text()  # they are all
     pixels(figure)
 
 
@@ -384,5 +386,8 @@ def test_filters_are_dark_where_their_weight_is_high() -> None:
     assert shade(0, 0, 0) < shade(2, 0, 0) < shade(1, 4, 4) < 255
     assert shade(2, 0, 0) == shade(7, 4, 4)
     assert len(frames(figure)) == 8
+    coloured = torch.tensor([0.5, -0.5, -0.6]).view(1, 3, 1, 1).expand(1, 3, 5, 5)
+    mean = np.asarray(plot_filters(coloured).axes[0].images[0].get_array())
+    assert (mean == 255).all()  # the lowest weight of all is white
     pixels(plot_filters(torch.zeros(3, 3, 7, 7)))  # nothing learnt, and coloured
     assert len(frames(plot_filters(torch.randn(512, 3, 3, 3)))) == 64

@@ -38,6 +38,17 @@ def test_counts_every_image_once(
     assert drawn[0].title.endswith(" of 800 wrong")
 
 
+def test_given_names_go_before_those_of_the_data(
+    tmp_path: Path, sample: MNISTDataModule, drawn: list[Drawing]
+) -> None:
+    trainer = quiet_trainer(
+        default_root_dir=tmp_path, callbacks=[ConfusionMatrix(class_names=["zero", "one"])]
+    )
+    trainer.test(MNISTClassifier(), sample, verbose=False)
+    ticks = [label.get_text() for label in drawn[0].figure.axes[0].get_yticklabels()]
+    assert ticks == ["zero", "one", *"23456789"]
+
+
 def test_needs_no_pictures_and_takes_names(tmp_path: Path, drawn: list[Drawing]) -> None:
     features, labels = torch.randn(10, 7), torch.tensor([0, 1] * 5)
     data = loader(features, labels)

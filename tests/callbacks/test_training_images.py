@@ -58,6 +58,19 @@ def test_shows_images_as_they_are_after_augmentation(
             assert np.abs(255 * (1 - first[index, 0].numpy()) - cell).max() <= 1
 
 
+def test_a_step_may_change_its_images(tmp_path: Path, drawn: list[Drawing]) -> None:
+    class Wiping(Foreign):
+        def training_step(self, batch: Any, batch_idx: int) -> Any:
+            batch[0].zero_()
+            return super().training_step(batch, batch_idx)
+
+    data = loader(torch.ones(6, 1, 28, 28), torch.arange(6))
+    quiet_trainer(default_root_dir=tmp_path, callbacks=[TrainingImages()], max_epochs=1).fit(
+        Wiping(), data, data
+    )
+    assert (mosaic(drawn[0]) == 0).sum() == 6 * 28 * 28 * 3  # ink
+
+
 def test_captions_are_the_labels(tmp_path: Path, drawn: list[Drawing]) -> None:
     data = loader(torch.randn(6, 3, 4, 4), torch.tensor([0, 1] * 3))
     quiet_trainer(
