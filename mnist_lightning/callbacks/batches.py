@@ -1,4 +1,4 @@
-"""What callbacks need of somebody else's batches and steps, and how they say that it is missing."""
+"""What callbacks need of arguments, batches and steps, and how they say that it is missing."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any, TypeGuard
@@ -6,9 +6,21 @@ from typing import Any, TypeGuard
 from lightning.pytorch import LightningModule, Trainer
 from torch import Tensor
 
+from mnist_lightning.errors import InvalidArgumentError
+
 
 class LackingError(Exception):
     """Something that a callback needs is missing; the message names it."""
+
+
+def check_size(size: int) -> None:
+    """Checks the number of images along each side of a grid.
+
+    Raises:
+        InvalidArgumentError: If it is less than 1.
+    """
+    if not isinstance(size, int) or size < 1:
+        raise InvalidArgumentError("size", size, "it must be a whole number of at least 1")
 
 
 def images_and_labels(batch: Any) -> tuple[Tensor, Tensor]:

@@ -8,9 +8,9 @@ from matplotlib.figure import Figure
 from torch import Tensor
 from typing_extensions import override
 
+from mnist_lightning.callbacks.batches import check_size
 from mnist_lightning.callbacks.evaluation import EvaluationFigure
 from mnist_lightning.callbacks.publish import class_names
-from mnist_lightning.errors import InvalidArgumentError
 from mnist_lightning.plots import plot_misclassified_grid
 
 
@@ -37,8 +37,7 @@ class MisclassifiedGrid(EvaluationFigure):
 
     def __init__(self, class_names: Sequence[str] | None = None, size: int = 5) -> None:
         super().__init__()
-        if not isinstance(size, int) or size < 1:
-            raise InvalidArgumentError("size", size, "it must be a whole number of at least 1")
+        check_size(size)
         self.class_names = class_names
         self.size = size
         self.reset()

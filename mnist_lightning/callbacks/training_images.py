@@ -9,16 +9,20 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from torch import Tensor
 from typing_extensions import override
 
-from mnist_lightning.callbacks.batches import LackingError, check_pictures, images_and_labels
+from mnist_lightning.callbacks.batches import (
+    LackingError,
+    check_pictures,
+    check_size,
+    images_and_labels,
+)
 from mnist_lightning.callbacks.publish import class_names, is_trial, publish, title
-from mnist_lightning.errors import InvalidArgumentError
 from mnist_lightning.plots import plot_training_images
 
 log = logging.getLogger(__name__)
 
 
 class TrainingImages(Callback):
-    """Draws the first images of a fit as the network sees them: scaled, augmented, in their order.
+    """Draws the first images of a fit as the network sees them: scaled, augmented, shuffled.
 
     The figure is ``training_images.png`` in the run folder and an image in TensorBoard. Needs
     batches that begin with images and labels.
@@ -35,8 +39,7 @@ class TrainingImages(Callback):
     """
 
     def __init__(self, class_names: Sequence[str] | None = None, size: int = 5) -> None:
-        if not isinstance(size, int) or size < 1:
-            raise InvalidArgumentError("size", size, "it must be a whole number of at least 1")
+        check_size(size)
         self.class_names = class_names
         self.size = size
         self._kept: list[tuple[Tensor, Tensor]] = []

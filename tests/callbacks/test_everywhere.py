@@ -55,6 +55,19 @@ def callbacks() -> list[Callback]:
     ]
 
 
+def execute(script: Path) -> None:
+    """Runs a script in its folder."""
+    done = subprocess.run(
+        [sys.executable, str(script)],
+        cwd=script.parent,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=120,
+    )
+    assert done.returncode == 0, done.stderr
+
+
 def pictures(folder: str | Path | None) -> set[str]:
     assert folder is not None
     found = list(Path(folder).glob("*.png"))
@@ -232,15 +245,7 @@ def test_one_process_lacks_something_and_none_waits(tmp_path: Path) -> None:
         trainer.test(model, DataLoader(data, batch_size=2), verbose=False)
         """)
     )
-    done = subprocess.run(
-        [sys.executable, str(script)],
-        cwd=tmp_path,
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=120,
-    )
-    assert done.returncode == 0, done.stderr
+    execute(script)
     assert list(tmp_path.glob("*.png")) == []
 
 
@@ -318,15 +323,7 @@ def test_with_two_processes(tmp_path: Path) -> None:
             json.dump([name for name, _ in written], file)
         """)
     )
-    done = subprocess.run(
-        [sys.executable, str(script)],
-        cwd=tmp_path,
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=120,
-    )
-    assert done.returncode == 0, done.stderr
+    execute(script)
     assert set(json.loads((tmp_path / "rank0").read_text())) == PICTURES
     assert json.loads((tmp_path / "rank1").read_text()) == []
     assert len(list((tmp_path / "run").glob("events.*"))) == 2  # of the fit and of the test
