@@ -17,6 +17,7 @@ from drawings import Drawing
 from lightning.pytorch import Trainer
 from matplotlib.figure import Figure
 from mirror import Files, Server, sending
+from tensorboard.summary.writer import event_file_writer
 
 from mnist_lightning.callbacks.publish import is_trial
 from mnist_lightning.cli import MNISTCLI, main
@@ -58,6 +59,12 @@ def _no_network() -> Iterator[None]:
         patch.setattr(socket.socket, "connect", guarded_connect)
         patch.setattr(socket, "getaddrinfo", guarded_look_up)
         yield
+
+
+@pytest.fixture(autouse=True)
+def _event_files_in_order(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Numbers event files from 0 in each test: of one second, .10 would be read before .9."""
+    monkeypatch.setattr(event_file_writer, "_global_uid", event_file_writer.AtomicCounter(0))
 
 
 @pytest.fixture
