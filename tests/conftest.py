@@ -62,9 +62,9 @@ def _no_network() -> Iterator[None]:
 
 
 @pytest.fixture(autouse=True)
-def _event_files_in_order(monkeypatch: pytest.MonkeyPatch) -> None:
+def _event_files_in_order() -> None:
     """Numbers event files from 0 in each test: of one second, .10 would be read before .9."""
-    monkeypatch.setattr(event_file_writer, "_global_uid", event_file_writer.AtomicCounter(0))
+    event_file_writer._global_uid = event_file_writer.AtomicCounter(0)
 
 
 @pytest.fixture
