@@ -15,7 +15,6 @@ from lightning.pytorch.loggers import TensorBoardLogger
 from lightning.pytorch.utilities import rank_zero_only
 from tensorboard.compat.proto.event_pb2 import Event, SessionLog
 from torch import Tensor
-from torch.utils.tensorboard.summary import hparams
 from typing_extensions import override
 
 log = logging.getLogger(__name__)
@@ -74,6 +73,9 @@ class EpochTensorBoardLogger(TensorBoardLogger):
             for name, value in (self.run_hparams or self.hparams).items()
             if isinstance(value, bool | int | float | str) and not name.startswith("_")
         }
+        # Where nothing is logged, starting up should not wait for it.
+        from torch.utils.tensorboard.summary import hparams
+
         compared = dict.fromkeys(COMPARED, 0.0)  # only the names are used
         columns, values, _ = hparams(shown, compared)  # type: ignore[no-untyped-call]
         for summary in (columns, values):

@@ -131,10 +131,10 @@ def plot_prediction_grid(
     return _plot_mosaic(
         _displayable(images),
         captions,
-        [not fits for fits in right],
         f"{title}: {sum(right)} of {len(images)} right",
-        "true label → predicted label and its probability",
         columns,
+        legend="true label → predicted label and its probability",
+        marked=[not fits for fits in right],
     )
 
 
@@ -174,10 +174,9 @@ def plot_misclassified_grid(
     return _plot_mosaic(
         _displayable(images),
         captions,
-        [False] * len(images),
         f"{title}: {total:,} mistake{'s' * (total != 1)}",
-        legend if len(images) else "",
         columns,
+        legend=legend if len(images) else "",
     )
 
 
@@ -199,7 +198,7 @@ def plot_training_images(
         columns: Images in a row.
     """
     captions = [class_names[label] for label in labels.tolist()]
-    return _plot_mosaic(_displayable(images), captions, [False] * len(images), title, "", columns)
+    return _plot_mosaic(_displayable(images), captions, title, columns)
 
 
 @STYLE
@@ -215,8 +214,7 @@ def plot_filters(weights: Tensor, title: str = "Filters of the first layer") -> 
     limit = float(np.abs(kernels).max()) or 1.0
     shades = ScalarMappable(Normalize(-limit, limit), "Greys")
     pictures = np.asarray(shades.cmap(shades.norm(kernels)))[..., :3]
-    none = [False] * len(kernels)
-    figure = _plot_mosaic(pictures, [""] * len(kernels), none, title, "", columns, share=0.8)
+    figure = _plot_mosaic(pictures, [""] * len(kernels), title, columns, share=0.8)
     scale = figure.colorbar(
         shades, cax=figure.add_axes((0.84, 0.12, 0.025, 0.6)), ticks=[-limit, 0, limit]
     )
@@ -291,13 +289,14 @@ def _write_title(figure: Figure, text: str) -> None:
 def _plot_mosaic(
     pictures: np.ndarray,
     captions: Sequence[str],
-    marked: Sequence[bool],
     heading: str,
-    legend: str,
     columns: int,
+    legend: str = "",
+    marked: Sequence[bool] = (),
     share: float = 1.0,
 ) -> Figure:
     """Draws pictures ``(N, H, W, 3)`` in rows, ``share`` of the figure's width wide."""
+    marked = marked or [False] * len(pictures)
     rows = max(1, -(-len(pictures) // columns))
     enlarged = -(-24 // pictures.shape[1])  # small ones, so that margins are whole pixels
     pictures = pictures.repeat(enlarged, axis=1).repeat(enlarged, axis=2)

@@ -5,6 +5,16 @@ from dataclasses import dataclass
 import pytest
 from matplotlib.figure import Figure
 
+PICTURES = {
+    "confusion_matrix.png",
+    "curves.png",
+    "filters.png",
+    "misclassified.png",
+    "predictions.png",
+    "training_images.png",
+}
+"""What a fit and its test leave in the run folder."""
+
 
 @dataclass
 class Drawing:

@@ -19,6 +19,7 @@ import pytest
 import torch
 import yaml
 from conftest import Run
+from drawings import PICTURES
 from events import graph, hparams, images, layouts, scalars, steps
 from mirror import Files, Server, sending
 from PIL import Image
@@ -28,16 +29,6 @@ from mnist_lightning.cli import MNISTCLI, main
 from mnist_lightning.report import class_report
 
 SHORT = ["--data.source", "sample", "--trainer.max_epochs", "1", "--trainer.limit_train_batches=5"]
-
-
-PICTURES = {
-    "confusion_matrix.png",
-    "curves.png",
-    "filters.png",
-    "misclassified.png",
-    "predictions.png",
-    "training_images.png",
-}
 
 
 def names(folder: Path) -> set[str]:

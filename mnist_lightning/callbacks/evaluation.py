@@ -60,8 +60,8 @@ class EvaluationFigure(Callback):
 
     @override
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
-        self._collected = self._idle = False  # this may be another model
-        self.reset()
+        self._idle = False  # this may be another model
+        self.on_validation_epoch_start(trainer, pl_module)
 
     @override
     def on_validation_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:

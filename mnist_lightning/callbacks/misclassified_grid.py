@@ -64,8 +64,7 @@ class MisclassifiedGrid(EvaluationFigure):
 
     @override
     def gather(self, pl_module: LightningModule) -> None:
-        gathered = pl_module.all_gather((*self._kept, self._mistakes))
-        *all_kept, mistakes = gathered
+        *all_kept, mistakes = pl_module.all_gather((*self._kept, self._mistakes))
         self._mistakes = mistakes.sum()
         self._keep(
             [

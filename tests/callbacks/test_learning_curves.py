@@ -151,7 +151,7 @@ def test_names_come_in_pairs(pair: Any) -> None:
 
 def test_two_may_stand_in_one_trainer(tmp_path: Path, sample: MNISTDataModule) -> None:
     other = LearningCurves(loss=("a", "b"), accuracy=("c", "d"))
-    trainer = trainer_for(tmp_path, LearningCurves(), callbacks=[LearningCurves(), other])
+    trainer = trainer_for(tmp_path, other, callbacks=[LearningCurves(), other])
     trainer.fit(MNISTClassifier(), sample)
     trainer.save_checkpoint(tmp_path / "both.ckpt")
 
