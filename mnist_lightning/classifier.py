@@ -1,14 +1,14 @@
 """Training, validating, testing and predicting with a network that maps images to class logits."""
 
 import math
+from typing import Any
 
 import torch
 from lightning.pytorch import LightningModule
 from torch import Tensor, nn
 from torch.nn import functional
 from torch.optim import Adam, Optimizer
-from torchmetrics import MeanMetric, MetricCollection
-from torchmetrics.classification import MulticlassAccuracy
+from torchmetrics import Metric, MetricCollection
 from typing_extensions import override
 
 from mnist_lightning.errors import InvalidArgumentError
@@ -64,14 +64,7 @@ class MNISTClassifier(LightningModule):
             network = DigitCNN(dropout, num_classes)
             self.example_input_array = torch.zeros(1, 1, 28, 28)
         self.network = network
-        metrics = MetricCollection(
-            {
-                # Looking for NaN would make every step wait for the GPU. (torchmetrics 1.9 then
-                # ignores weights as well: what is averaged must be the losses of single images.)
-                "loss": MeanMetric(nan_strategy="disable"),
-                "acc": MulticlassAccuracy(num_classes, average="micro", validate_args=False),
-            }
-        )
+        metrics = MetricCollection({"loss": MeanOverImages(), "acc": MeanOverImages()})
         self.train_metrics = metrics.clone(prefix="train/")
         self.val_metrics = metrics.clone(prefix="val/")
         self.test_metrics = metrics.clone(prefix="test/")
@@ -81,6 +74,14 @@ class MNISTClassifier(LightningModule):
         """Maps images ``(N, C, H, W)`` to logits ``(N, num_classes)``."""
         logits: Tensor = self.network(images)
         return logits
+
+    @override
+    def __setattr__(self, name: str, value: Any) -> None:
+        # Lightning notes 44 times a step which hook runs; Module would look for parameters in it.
+        if name == "_current_fx_name":
+            self.__dict__[name] = value
+        else:
+            super().__setattr__(name, value)
 
     # Metrics begin afresh also where an earlier epoch was broken off, or ran in inference mode.
 
@@ -129,9 +130,36 @@ class MNISTClassifier(LightningModule):
     ) -> tuple[Tensor, Tensor]:
         images, labels = batch
         logits = self(images)
-        losses = functional.cross_entropy(logits, labels, reduction="none")
-        metrics["loss"].update(losses.detach())
-        metrics["acc"].update(logits.detach(), labels)
+        loss = functional.cross_entropy(logits, labels)
+        metrics["loss"].update(loss.detach() * len(labels), len(labels))
+        metrics["acc"].update((logits.detach().argmax(dim=1) == labels).sum(), len(labels))
         if metrics["loss"].update_count == 1:  # once: Lightning computes it when the epoch ends
             self.log_dict(metrics, on_step=False, on_epoch=True)
-        return losses.mean(), logits
+        return loss, logits
+
+
+class MeanOverImages(Metric):
+    """The mean over all images of something that is summed up over each batch.
+
+    Two additions where the data are; torchmetrics' own ``MeanMetric`` makes seven, and either looks
+    for NaN, for which each step would wait for the GPU, or ignores weights (as of 1.9).
+    """
+
+    full_state_update = False
+    total: Tensor
+    images: Tensor
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.add_state("total", torch.zeros(()), dist_reduce_fx="sum")
+        self.add_state("images", torch.zeros(()), dist_reduce_fx="sum")
+
+    @override
+    def update(self, total: Tensor, images: int) -> None:
+        """Adds a batch: the sum over its images and their number."""
+        self.total.add_(total)
+        self.images.add_(images)
+
+    @override
+    def compute(self) -> Tensor:
+        return self.total / self.images

@@ -39,6 +39,7 @@ from mnist_lightning.callbacks import (
     PredictionGrid,
     TrainingImages,
 )
+from mnist_lightning.callbacks.epoch_callback import EpochCallback
 from mnist_lightning.callbacks.publish import class_names
 from mnist_lightning.classifier import MNISTClassifier
 from mnist_lightning.datamodule import MNISTDataModule
@@ -61,6 +62,9 @@ def main(args: Sequence[str] | None = None) -> "MNISTCLI":
     Raises:
         SystemExit: With 1 for a run that failed, 2 for bad usage, 130 for Ctrl-C, 143 for SIGTERM.
     """
+    if not torch.cuda.is_available():
+        # Lightning has PyTorch look for a driver library instead, as Adam does before each step.
+        os.environ.pop("PYTORCH_NVML_BASED_CUDA_CHECK", None)
     with _console():
         try:
             return MNISTCLI(list(sys.argv[1:] if args is None else args))
@@ -98,6 +102,7 @@ class MNISTCLI(LightningCLI):
         self.checkpoint: checkpoints.Checkpoint = {}
         self.resumes = False
         self._kept: list[ModelCheckpoint] = []
+        self._args = args
         try:
             super().__init__(
                 MNISTClassifier,
@@ -140,6 +145,14 @@ class MNISTCLI(LightningCLI):
             help="A checkpoint file, or best or last, of the newest run. fit goes on from it, for "
             "last in that run's folder, else in a new one; the others take best by default.",
         )
+
+    @override
+    def _prepare_subcommand_parser(
+        self, klass: type, subcommand: str, **kwargs: Any
+    ) -> LightningArgumentParser:
+        if subcommand in self._args:
+            return super()._prepare_subcommand_parser(klass, subcommand, **kwargs)
+        return self.init_parser(**kwargs)  # its options would take a tenth of the start
 
     @override
     def parse_arguments(self, parser: LightningArgumentParser, args: ArgsType) -> None:
@@ -403,7 +416,7 @@ class MNISTCLI(LightningCLI):
                 _print(f"To look:    tensorboard --logdir {Path(logger.root_dir)}")
 
 
-class _SaveConfig(SaveConfigCallback):
+class _SaveConfig(EpochCallback, SaveConfigCallback):
     """Saves the config of a run with the data source that was really used.
 
     A run that is resumed keeps its config until it has gone on, in case the new options are wrong.
@@ -440,7 +453,7 @@ class _SaveConfig(SaveConfigCallback):
         super().setup(trainer, pl_module, "fit")
 
 
-class _Keep(ModelCheckpoint):
+class _Keep(EpochCallback, ModelCheckpoint):
     """Keeps one checkpoint as ``name``.ckpt, beside any ModelCheckpoint of the user's."""
 
     def __init__(self, name: str, resumes: bool, **kwargs: Any) -> None:

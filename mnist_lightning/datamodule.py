@@ -2,10 +2,11 @@
 
 import logging
 import struct
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
+import numpy as np
 import torch
 from lightning.pytorch import LightningDataModule
 from torch import Tensor
@@ -135,19 +136,17 @@ class MNISTDataModule(LightningDataModule):
             files = download.load(SAMPLE_DIR, download.SAMPLE)
         self.hparams["source"] = self.source  # a checkpoint tells what its weights were trained on
 
-        images, labels = _images(files, "train"), _labels(files, "train")
+        whole = IndexedImages(_images(files, "train"), _labels(files, "train"))
         generator = torch.Generator().manual_seed(self.split_seed)
-        order = torch.randperm(len(images), generator=generator)
-        val_size = round(len(images) * self.val_fraction)
-        if not 0 < val_size < len(images):
+        order = torch.randperm(len(whole), generator=generator)
+        val_size = round(len(whole) * self.val_fraction)
+        if not 0 < val_size < len(whole):
             raise InvalidArgumentError(
                 "val_fraction",
                 self.val_fraction,
-                f"of {len(images):,} images it must leave some to train and some to validate",
+                f"of {len(whole):,} images it must leave some to train and some to validate",
             )
-        val, train = order[:val_size], order[val_size:]
-        self.train_set = IndexedImages(images[train], labels[train])
-        self.val_set = IndexedImages(images[val], labels[val])
+        self.train_set, self.val_set = whole.part(order[val_size:]), whole.part(order[:val_size])
         self.test_set = IndexedImages(_images(files, "t10k"), _labels(files, "t10k"))
 
     @property
@@ -164,24 +163,30 @@ class MNISTDataModule(LightningDataModule):
 
     @override
     def train_dataloader(self) -> DataLoader[Batch]:
-        return self._loader(self.train_set, shuffle=True)
+        return BatchLoader(self._here(self.train_set), batch_size=self.batch_size, shuffle=True)
 
     @override
     def val_dataloader(self) -> DataLoader[Batch]:
-        return self._loader(self.val_set)
+        return self._evaluation_loader(self.val_set)
 
     @override
     def test_dataloader(self) -> DataLoader[Batch]:
-        return self._loader(self.test_set)
+        return self._evaluation_loader(self.test_set)
 
     @override
     def predict_dataloader(self) -> DataLoader[Batch]:
-        return self._loader(self.test_set)
-
-    def _loader(self, dataset: "IndexedImages", shuffle: bool = False) -> DataLoader[Batch]:
+        # Lightning puts a batch sampler of its own into loaders to predict from.
         return DataLoader(
-            dataset, batch_size=self.batch_size, shuffle=shuffle, collate_fn=_as_it_is
+            self._here(self.test_set), batch_size=self.batch_size, collate_fn=_as_it_is
         )
+
+    def _evaluation_loader(self, images: "IndexedImages") -> DataLoader[Batch]:
+        # Without gradients four times as many fit, and there is a quarter of the bookkeeping.
+        return BatchLoader(self._here(images), batch_size=4 * self.batch_size)
+
+    def _here(self, images: "IndexedImages") -> "IndexedImages":
+        """Puts images where they are trained on; a GPU then holds them all, as bytes."""
+        return images.to(self.trainer.strategy.root_device) if self.trainer else images
 
 
 class IndexedImages(Dataset[Batch]):
@@ -206,10 +211,39 @@ class IndexedImages(Dataset[Batch]):
     def __getitem__(self, index: int) -> Batch:
         return self.images[index].float().div_(255), self.labels[index]
 
-    def __getitems__(self, indices: list[int]) -> Batch:
+    def __getitems__(self, indices: list[int] | Tensor) -> Batch:
         """Returns the batch that the loader asks for: images in [0, 1] and labels."""
-        chosen = torch.tensor(indices)
-        return self.images[chosen].float().div_(255), self.labels[chosen]
+        batch = self.part(torch.as_tensor(indices, device=self.labels.device))
+        return batch.images.float().div_(255), batch.labels
+
+    def part(self, indices: Tensor) -> "IndexedImages":
+        """Returns copies of some of the images and labels."""
+        # Twice as fast as images[indices].
+        return IndexedImages(
+            self.images.index_select(0, indices), self.labels.index_select(0, indices)
+        )
+
+    def to(self, device: torch.device) -> Self:
+        """Moves images and labels to a device and returns itself."""
+        self.images, self.labels = self.images.to(device), self.labels.to(device)
+        return self
+
+
+class BatchLoader(DataLoader[Batch]):
+    """A DataLoader over ``IndexedImages`` that asks for whole batches and starts no workers.
+
+    The order of an epoch comes from its sampler, also from one that Lightning puts there, and goes
+    to the device of the images in one piece.
+    """
+
+    dataset: IndexedImages
+    batch_size: int
+
+    @override
+    def __iter__(self) -> Iterator[Batch]:  # type: ignore[override]
+        order = torch.from_numpy(np.fromiter(self.sampler, np.int64))
+        for chosen in torch.split(order.to(self.dataset.labels.device), self.batch_size):
+            yield self.dataset.__getitems__(chosen)
 
 
 def _as_it_is(batch: Any) -> Any:

@@ -2,6 +2,7 @@
 
 import gzip
 import logging
+import math
 import urllib.request
 from pathlib import Path
 from typing import Any
@@ -12,8 +13,9 @@ from lightning.pytorch import LightningModule, Trainer
 from mirror import Files, Server, sending
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
+from trainers import quiet_trainer
 
-from mnist_lightning import MNISTDataModule
+from mnist_lightning import MNISTClassifier, MNISTDataModule
 from mnist_lightning.datamodule import SAMPLE_DIR, IndexedImages
 from mnist_lightning.download import SAMPLE, load
 from mnist_lightning.errors import DataError, InvalidArgumentError, MissingDataError
@@ -29,15 +31,16 @@ def every(dataloader: DataLoader[Any]) -> tuple[Tensor, Tensor]:
 
 
 def test_batches_are_what_is_promised(sample: MNISTDataModule) -> None:
-    for dataloader, size in (
-        (sample.train_dataloader(), 3_200),
-        (sample.val_dataloader(), 800),
-        (sample.test_dataloader(), 1_000),
-        (sample.predict_dataloader(), 1_000),
+    for dataloader, size, batch_size in (
+        (sample.train_dataloader(), 3_200, 128),
+        (sample.val_dataloader(), 800, 512),
+        (sample.test_dataloader(), 1_000, 512),
+        (sample.predict_dataloader(), 1_000, 128),
     ):
         images, labels = next(iter(dataloader))
-        assert (images.shape, images.dtype) == ((128, 1, 28, 28), torch.float32)
-        assert (labels.shape, labels.dtype) == ((128,), torch.int64)
+        assert (images.shape, images.dtype) == ((batch_size, 1, 28, 28), torch.float32)
+        assert (labels.shape, labels.dtype) == ((batch_size,), torch.int64)
+        assert len(dataloader) == math.ceil(size / batch_size)
         images, labels = every(dataloader)
         assert len(images) == len(labels) == size  # no image is dropped
         assert float(images.min()) == 0
@@ -95,7 +98,7 @@ def test_a_batch_is_one_indexing_call(
     calls: list[int] = []
     whole = IndexedImages.__getitems__
 
-    def counted(self: IndexedImages, indices: list[int]) -> tuple[Tensor, Tensor]:
+    def counted(self: IndexedImages, indices: list[int] | Tensor) -> tuple[Tensor, Tensor]:
         calls.append(len(indices))
         return whole(self, indices)
 
@@ -105,7 +108,29 @@ def test_a_batch_is_one_indexing_call(
     monkeypatch.setattr(IndexedImages, "__getitems__", counted)
     monkeypatch.setattr(IndexedImages, "__getitem__", single)
     every(sample.val_dataloader())
-    assert calls == [128] * 6 + [32]
+    assert calls == [512, 288]
+    calls.clear()
+    every(sample.train_dataloader())
+    assert calls == [128] * 25
+    calls.clear()
+    every(sample.predict_dataloader())
+    assert calls == [128] * 7 + [104]
+
+
+def test_lightning_can_put_another_sampler_into_its_loaders(sample: MNISTDataModule) -> None:
+    seen: list[Tensor] = []
+
+    class Watching(MNISTClassifier):
+        def training_step(self, batch: tuple[Tensor, Tensor]) -> Tensor:
+            seen.append(batch[0])
+            return super().training_step(batch)
+
+    trainer = quiet_trainer(overfit_batches=2, max_epochs=2)
+    with pytest.warns(UserWarning, match="turning off the train dataloader shuffling"):
+        trainer.fit(Watching(), sample)
+    expected, _ = sample.train_set.__getitems__(list(range(256)))
+    for epoch in (seen[:2], seen[2:]):
+        torch.testing.assert_close(torch.cat(epoch), expected)
 
 
 def test_a_single_item_is_the_same_image(sample: MNISTDataModule) -> None:

@@ -1,11 +1,12 @@
 """Which classes are taken for which."""
 
+import math
 from collections.abc import Sequence
 
+import torch
 from lightning.pytorch import LightningModule, Trainer
 from matplotlib.figure import Figure
 from torch import Tensor
-from torchmetrics.classification import MulticlassConfusionMatrix
 from typing_extensions import override
 
 from mnist_lightning.callbacks.batches import LackingError
@@ -38,27 +39,32 @@ class ConfusionMatrix(EvaluationFigure):
         self.class_names = class_names
         self.matrix: Tensor | None = None
         """Counts of the last validation or test: rows are true classes, columns predicted ones."""
-        self._metric: MulticlassConfusionMatrix | None = None
+        self._counts: Tensor | None = None
 
     @override
     def reset(self) -> None:
         self.matrix = None
-        self._metric = None
+        self._counts = None
 
     @override
     def collect(self, images: Tensor, labels: Tensor, logits: Tensor) -> None:
-        if self._metric is None:
-            classes = logits.shape[1]
-            if classes > MOST_CLASSES:
-                raise LackingError(f"at most {MOST_CLASSES} classes, not {classes}")
-            metric = MulticlassConfusionMatrix(classes + 1, validate_args=False)
-            self._metric = metric.to(logits.device)
-        self._metric.update(logits.argmax(dim=1), labels)
+        classes = logits.shape[1]
+        if classes > MOST_CLASSES:
+            raise LackingError(f"at most {MOST_CLASSES} classes, not {classes}")
+        if self._counts is None:
+            self._counts = labels.new_zeros((classes + 1) * classes)
+        # torchmetrics counts with bincount, which waits for the GPU.
+        cells = labels * classes + logits.argmax(dim=1)
+        self._counts.index_add_(0, cells, torch.ones_like(cells))
 
     @override
     def gather(self, pl_module: LightningModule) -> None:
-        assert self._metric is not None
-        self.matrix = self._metric.compute()[:-1, :-1].cpu()  # of all processes
+        assert self._counts is not None
+        classes = math.isqrt(len(self._counts))
+        counts = pl_module.all_gather(self._counts)
+        assert isinstance(counts, Tensor)
+        counts = counts.reshape(-1, classes + 1, classes).sum(dim=0)
+        self.matrix = counts[:-1].cpu()  # the last row has the images without a class
 
     @override
     def figure(self, trainer: Trainer, title: str) -> Figure:

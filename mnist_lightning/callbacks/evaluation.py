@@ -4,7 +4,7 @@ import logging
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
-from lightning.pytorch import Callback, LightningModule, Trainer
+from lightning.pytorch import LightningModule, Trainer
 from matplotlib.figure import Figure
 from torch import Tensor
 from typing_extensions import override
@@ -15,12 +15,13 @@ from mnist_lightning.callbacks.batches import (
     images_and_labels,
     logits_of,
 )
+from mnist_lightning.callbacks.epoch_callback import EpochCallback
 from mnist_lightning.callbacks.publish import is_trial, publish, title
 
 log = logging.getLogger(__name__)
 
 
-class EvaluationFigure(Callback):
+class EvaluationFigure(EpochCallback):
     """Draws a figure of what a model makes of the validation images, then of the test images.
 
     It needs batches that begin with images and labels, and logits ``(N, num_classes)``: what

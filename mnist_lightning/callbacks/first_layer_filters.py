@@ -2,17 +2,18 @@
 
 import logging
 
-from lightning.pytorch import Callback, LightningModule, Trainer
+from lightning.pytorch import LightningModule, Trainer
 from torch import nn
 from typing_extensions import override
 
+from mnist_lightning.callbacks.epoch_callback import EpochCallback
 from mnist_lightning.callbacks.publish import publish, title
 from mnist_lightning.plots import plot_filters
 
 log = logging.getLogger(__name__)
 
 
-class FirstLayerFilters(Callback):
+class FirstLayerFilters(EpochCallback):
     """Draws the kernels of the first convolution at the end of a fit.
 
     The figure is ``filters.png`` in the run folder and an image in TensorBoard.

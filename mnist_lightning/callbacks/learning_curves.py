@@ -5,10 +5,11 @@ import re
 from math import nan
 from typing import Any
 
-from lightning.pytorch import Callback, LightningModule, Trainer
+from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.loggers import TensorBoardLogger
 from typing_extensions import override
 
+from mnist_lightning.callbacks.epoch_callback import EpochCallback
 from mnist_lightning.callbacks.publish import publish, title
 from mnist_lightning.errors import InvalidArgumentError
 from mnist_lightning.plots import plot_learning_curves
@@ -16,7 +17,7 @@ from mnist_lightning.plots import plot_learning_curves
 log = logging.getLogger(__name__)
 
 
-class LearningCurves(Callback):
+class LearningCurves(EpochCallback):
     """Draws training against validation loss and accuracy after every epoch.
 
     The figure is ``curves.png`` in the run folder and an image in TensorBoard, where the tab

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import torch
-from lightning.pytorch import Callback, LightningModule, Trainer
+from lightning.pytorch import LightningModule, Trainer
 from torch import Tensor
 from typing_extensions import override
 
@@ -15,13 +15,14 @@ from mnist_lightning.callbacks.batches import (
     check_size,
     images_and_labels,
 )
+from mnist_lightning.callbacks.epoch_callback import EpochCallback
 from mnist_lightning.callbacks.publish import class_names, is_trial, publish, title
 from mnist_lightning.plots import plot_training_images
 
 log = logging.getLogger(__name__)
 
 
-class TrainingImages(Callback):
+class TrainingImages(EpochCallback):
     """Draws the first images of a fit as the network sees them: scaled, augmented, shuffled.
 
     The figure is ``training_images.png`` in the run folder and an image in TensorBoard. Needs

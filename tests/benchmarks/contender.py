@@ -1,0 +1,36 @@
+"""What every contender takes and tells; standard library only, since Keras has its own world."""
+
+import json
+import resource
+from argparse import ArgumentParser, Namespace
+from pathlib import Path
+
+
+def arguments() -> Namespace:
+    """Reads a contender's command line; what is not known stands in ``rest``."""
+    parser = ArgumentParser()
+    parser.add_argument("--data_dir", type=Path, required=True, help="holds MNIST/raw")
+    parser.add_argument("--epochs", type=int, default=10)
+    parser.add_argument("--batch_size", type=int, default=128)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--capture", action="store_true", help="a CUDA graph; the bare loop only")
+    known, rest = parser.parse_known_args()
+    known.rest = rest
+    return known
+
+
+def peak_memory() -> float:
+    """Returns the most memory that this process has held so far, in MB."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1000
+
+
+def report(seconds: float, accuracy: float, imports: float) -> None:
+    """Prints the last line, which the benchmark reads.
+
+    Args:
+        seconds: From the start of ``fit`` to its end.
+        accuracy: On the test images, in [0, 1].
+        imports: What :func:`peak_memory` said once everything was imported.
+    """
+    memory = peak_memory() - imports
+    print(json.dumps({"seconds": seconds, "accuracy": accuracy, "memory": memory}), flush=True)
