@@ -1,11 +1,12 @@
 """Training, validating and predicting."""
 
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 import torch
-from lightning.pytorch import Callback
+from lightning.fabric.utilities.exceptions import MisconfigurationException
+from lightning.pytorch import Callback, Trainer
 from torch import Tensor, nn
 from torch.nn import functional
 from torch.utils.data import DataLoader, TensorDataset
@@ -38,7 +39,62 @@ def test_optimizes_with_keras_defaults() -> None:
     assert (group["lr"], group["eps"], group["betas"]) == (1e-3, 1e-7, (0.9, 0.999))
     assert (group["weight_decay"], group["amsgrad"]) == (0, False)
     assert {id(p) for p in group["params"]} == {id(p) for p in model.parameters()}
-    assert MNISTClassifier(learning_rate=0.5).configure_optimizers().param_groups[0]["lr"] == 0.5
+    optimizer = MNISTClassifier(learning_rate=0.5).configure_optimizers()
+    assert isinstance(optimizer, torch.optim.Adam)
+    assert optimizer.param_groups[0]["lr"] == 0.5
+
+
+def test_one_cycle_raises_the_step_size_and_lets_it_fall_to_nothing() -> None:
+    class Watch(Callback):
+        rates: ClassVar[list[float]] = []
+
+        def on_train_batch_start(self, trainer: Trainer, *args: Any) -> None:
+            self.rates.append(trainer.optimizers[0].param_groups[0]["lr"])
+
+    data = loader(torch.rand(160, 1, 28, 28), torch.randint(10, (160,)))  # 5 steps an epoch
+    model = MNISTClassifier(learning_rate=0.5, schedule="one_cycle")
+    quiet_trainer(max_epochs=4, callbacks=[Watch()]).fit(model, data, data)
+    peak = Watch.rates.index(max(Watch.rates))
+    assert Watch.rates[peak] == pytest.approx(0.5)
+    assert len(Watch.rates) == 20
+    assert 3 <= peak <= 7
+    assert Watch.rates == [*sorted(Watch.rates[:peak]), *sorted(Watch.rates[peak:], reverse=True)]
+    assert Watch.rates[0] == pytest.approx(0.02)
+    assert Watch.rates[-1] < 1e-4
+
+
+def test_one_cycle_needs_a_length() -> None:
+    data = loader(torch.rand(32, 1, 28, 28), torch.randint(10, (32,)))
+    trainer = quiet_trainer(max_epochs=-1, max_time={"hours": 1})
+    model = MNISTClassifier(schedule="one_cycle")
+    with pytest.raises(MisconfigurationException, match=r"set --trainer\.max_epochs"):
+        trainer.fit(model, data, data)
+
+
+def test_a_compiled_network_learns_the_same(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    compiled: list[dict[str, Any]] = []
+    compile_ = torch.compile
+
+    def watched(function: Any, **kwargs: Any) -> Any:  # the real one takes a compiler and a minute
+        compiled.append(kwargs)
+        return compile_(function, backend="eager", dynamic=kwargs["dynamic"])
+
+    monkeypatch.setattr(torch, "compile", watched)
+    torch.manual_seed(0)
+    data = loader(torch.rand(96, 1, 28, 28), torch.randint(10, (96,)))
+    weights = []
+    for compiles in (False, True):
+        torch.manual_seed(0)
+        model = MNISTClassifier(compile=compiles, dropout=0.0)
+        trainer = quiet_trainer(max_epochs=2)
+        trainer.fit(model, data, data)
+        trainer.save_checkpoint(tmp_path / "model.ckpt")
+        weights.append(torch.load(tmp_path / "model.ckpt", weights_only=True)["state_dict"])
+    assert len(compiled) == 1
+    for name, value in weights[0].items():
+        torch.testing.assert_close(weights[1][name], value)
 
 
 def test_metrics_are_means_over_all_images_of_an_epoch() -> None:
@@ -160,8 +216,9 @@ def test_checkpoint_holds_plain_values_and_loads_again(tmp_path: Path) -> None:
         ("dropout", -0.1),
         ("dropout", float("nan")),
         ("num_classes", 1),
+        ("schedule", "linear"),
     ],
 )
-def test_refuses_values_out_of_range(name: str, value: float) -> None:
-    with pytest.raises(InvalidArgumentError, match=f"^{name} is {value}; it must"):
+def test_refuses_values_out_of_range(name: str, value: float | str) -> None:
+    with pytest.raises(InvalidArgumentError, match=f"^{name} is {value!r}; it must"):
         MNISTClassifier(**{name: value})  # type: ignore[arg-type]

@@ -594,6 +594,23 @@ def test_untrained_weights_are_never_used(
     assert names(workdir) == set()
 
 
+@pytest.mark.usefixtures("workdir")
+def test_a_run_of_one_cycle_goes_on_to_its_end_and_no_further(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with monkeypatch.context() as patch:
+        stop = lambda self: setattr(self.trainer, "should_stop", True)  # noqa: E731
+        patch.setattr(MNISTClassifier, "on_train_epoch_end", stop)
+        cli = main(["fit", *SHORT, "--trainer.max_epochs=3", "--model.schedule=one_cycle"])
+        assert cli.trainer.current_epoch == 1
+    cli = main(["fit", "--ckpt_path", "last"])
+    assert cli.trainer.current_epoch == 3
+    assert cli.trainer.optimizers[0].param_groups[0]["lr"] < 1e-4
+    code, line = fail(capsys, "fit", "--ckpt_path", "last", "--trainer.max_epochs", "5")
+    assert code == 2
+    assert "has one length, here 15 steps and not 25" in line
+
+
 def test_options_of_the_weights_are_defaults_that_the_user_can_override(workdir: Path) -> None:
     main(["fit", *SHORT, "--model.dropout", "0.5", "--data.val_fraction", "0.3"])
     cli = main(["validate"])
