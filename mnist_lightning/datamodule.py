@@ -2,6 +2,7 @@
 
 import logging
 import struct
+import warnings
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, Literal, Self
@@ -84,6 +85,7 @@ class MNISTDataModule(LightningDataModule):
         self.val_fraction = val_fraction
         self.split_seed = split_seed
         self.source = source
+        self._files: dict[str, bytes] = {}
         self.fallback_reason: str | None = None
         """Why the sample is used, where ``source="auto"`` had to fall back to it."""
 
@@ -103,7 +105,7 @@ class MNISTDataModule(LightningDataModule):
         if self.source == "sample":
             return
         try:
-            download.fetch(self.data_dir, download.MNIST, self._mirrors)
+            self._files = download.fetch(self.data_dir, download.MNIST, self._mirrors)
         except MissingDataError as error:
             if self.source == "mnist":
                 raise MissingDataError(
@@ -122,9 +124,11 @@ class MNISTDataModule(LightningDataModule):
         """
         if hasattr(self, "test_set"):
             return
+        files, self._files = self._files, {}
         if self.source != "sample":
             try:
-                files = download.load(self.data_dir, download.MNIST)
+                # Only one process of a machine has fetched them.
+                files = files or download.load(self.data_dir, download.MNIST)
                 self.source = "mnist"
             except MissingDataError as error:
                 if self.source == "mnist":
@@ -147,7 +151,8 @@ class MNISTDataModule(LightningDataModule):
                 f"of {len(whole):,} images it must leave some to train and some to validate",
             )
         self.train_set, self.val_set = whole.part(order[val_size:]), whole.part(order[:val_size])
-        self.test_set = IndexedImages(_images(files, "t10k"), _labels(files, "t10k"))
+        test = IndexedImages(_images(files, "t10k"), _labels(files, "t10k"))
+        self.test_set = test.part(torch.arange(len(test)))
 
     @property
     def fallback_notice(self) -> str | None:
@@ -259,7 +264,12 @@ def _labels(files: dict[str, bytes], part: str) -> Tensor:
 
 
 def _parse_idx(content: bytes) -> Tensor:
-    """Reads unsigned bytes in IDX format: magic number, sizes as big-endian int32, the data."""
+    """Reads unsigned bytes in IDX format: magic number, sizes as big-endian int32, the data.
+
+    The tensor lies in ``content`` and is not to be written to.
+    """
     header = 4 + 4 * content[3]
     shape = struct.unpack(f">{content[3]}i", content[4:header])
-    return torch.frombuffer(bytearray(content), dtype=torch.uint8, offset=header).view(shape)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "The given buffer is not writable")
+        return torch.frombuffer(content, dtype=torch.uint8, offset=header).view(shape)

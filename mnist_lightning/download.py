@@ -132,7 +132,7 @@ def load(folder: Path, files: Mapping[str, IdxFile]) -> dict[str, bytes]:
     return contents
 
 
-def fetch(folder: Path, files: Mapping[str, IdxFile], mirrors: Iterable[str]) -> None:
+def fetch(folder: Path, files: Mapping[str, IdxFile], mirrors: Iterable[str]) -> dict[str, bytes]:
     """Makes ``folder`` hold all files: what it lacks is downloaded into its ``MNIST/raw``.
 
     A folder that holds them all is only read. Processes that do this at once do not disturb each
@@ -143,6 +143,9 @@ def fetch(folder: Path, files: Mapping[str, IdxFile], mirrors: Iterable[str]) ->
         files: What each file must be, by name.
         mirrors: Base URLs, asked in this order.
 
+    Returns:
+        The extracted content of each file, by name.
+
     Raises:
         DataError: If the folder cannot be read or written.
         MissingDataError: If no mirror gave a file; names each mirror and what was wrong with it.
@@ -150,7 +153,7 @@ def fetch(folder: Path, files: Mapping[str, IdxFile], mirrors: Iterable[str]) ->
     contents, damaged = _read(folder, files)
     missing = {name: expected for name, expected in files.items() if name not in contents}
     if not missing:
-        return
+        return contents
     raw = folder / "MNIST" / "raw"
     problems = list(damaged.values())
     made: list[Path] = []
@@ -160,9 +163,9 @@ def fetch(folder: Path, files: Mapping[str, IdxFile], mirrors: Iterable[str]) ->
         write_atomically(raw / ".probe", b"")
         (raw / ".probe").unlink(missing_ok=True)  # another process may have been faster
         for mirror in mirrors:
-            problems += _fetch_from(mirror, missing, raw)
+            problems += _fetch_from(mirror, missing, raw, contents)
             if not missing:
-                return
+                return contents
     except OSError as error:
         raise DataError(
             f"data_dir {folder} cannot be written ({error.strerror}); choose another folder"
@@ -213,8 +216,10 @@ def _verified(content: bytes, compressed: bool, expected: IdxFile) -> bytes | No
     return content if hashlib.sha256(content).hexdigest() == expected.sha256 else None
 
 
-def _fetch_from(mirror: str, missing: dict[str, IdxFile], raw: Path) -> list[str]:
-    """Downloads what the mirror gives, taking it off ``missing``, and returns what went wrong."""
+def _fetch_from(
+    mirror: str, missing: dict[str, IdxFile], raw: Path, contents: dict[str, bytes]
+) -> list[str]:
+    """Moves what the mirror gives from ``missing`` to ``contents`` and returns what went wrong."""
     problems = []
     for name, expected in list(missing.items()):
         url = f"{mirror.rstrip('/')}/{name}.gz"
@@ -228,6 +233,7 @@ def _fetch_from(mirror: str, missing: dict[str, IdxFile], raw: Path) -> list[str
             break  # the other files would most likely fail too, each after as long a wait
         raw.mkdir(parents=True, exist_ok=True)  # another process that failed may have removed it
         write_atomically(raw / name, content)
+        contents[name] = content
         del missing[name]
     return problems
 

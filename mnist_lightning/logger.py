@@ -9,6 +9,7 @@ from contextlib import redirect_stdout
 from pathlib import Path
 from typing import Any
 
+import torch
 from lightning.pytorch import LightningModule
 from lightning.pytorch.core.module import _jit_is_scripting
 from lightning.pytorch.loggers import TensorBoardLogger
@@ -102,12 +103,18 @@ class EpochTensorBoardLogger(TensorBoardLogger):
             # In Lightning's true precisions weights are not float32.
             dtype = weight.dtype if example.is_floating_point() else example.dtype
             example = example.to(weight.device, dtype)
+        training = model.training
         try:
-            # torch 2.15 calls its tracing deprecated, and SummaryWriter prints what goes wrong. The
-            # base would hand the example to the hooks of the data module, which expect batches.
+            # torch 2.15 calls its tracing deprecated, and SummaryWriter prints what goes wrong; it
+            # would trace three times, to compare the outputs. The base would hand the example to
+            # the hooks of the data module, which expect batches.
             with warnings.catch_warnings(), redirect_stdout(io.StringIO()), _jit_is_scripting():
                 warnings.simplefilter("ignore")
-                self.experiment.add_graph(model, example)
+                trace: Any = torch.jit.trace  # has no types
+                traced = trace(model.eval(), example, check_trace=False)
+                self.experiment.add_graph(traced, example)
         except Exception as error:  # whatever the network raises, it may still train
             log.warning("TensorBoard shows no graph: tracing the network failed (%s)", error)
+        finally:
+            model.train(training)
         self._log_graph = False
