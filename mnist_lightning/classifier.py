@@ -29,6 +29,8 @@ class MNISTClassifier(LightningModule):
         learning_rate: Step size of Adam.
         schedule: ``constant``, or ``one_cycle``: over the whole training the step size rises to
             ``learning_rate`` and falls to nothing (Smith and Topin, 2018); that needs fewer epochs.
+        label_smoothing: Part of each training label that is spread over all classes (Szegedy and
+            others, 2016): more images are right, with less certainty.
         compile: Whether ``torch.compile`` makes the network's kernels for the training; on a GPU it
             then runs as CUDA graphs. Takes a minute, and on the CPU it is not faster.
         dropout: Probability that a value before the last layer is dropped; for the default network.
@@ -50,6 +52,7 @@ class MNISTClassifier(LightningModule):
         dropout: float = 0.2,
         num_classes: int = 10,
         schedule: Literal["constant", "one_cycle"] = "constant",
+        label_smoothing: float = 0.0,
         compile: bool = False,
     ) -> None:
         super().__init__()
@@ -65,12 +68,17 @@ class MNISTClassifier(LightningModule):
             )
         if schedule not in ("constant", "one_cycle"):
             raise InvalidArgumentError("schedule", schedule, "it must be constant or one_cycle")
+        if not 0 <= label_smoothing < 1:
+            raise InvalidArgumentError(
+                "label_smoothing", label_smoothing, "it must lie in [0, 1) (0 switches it off)"
+            )
         if num_classes < 2:
             raise InvalidArgumentError("num_classes", num_classes, "it must be at least 2")
         learning_rate = float(learning_rate)  # NumPy's could not be read from a checkpoint again
         self.save_hyperparameters(ignore=["network"])
         self.learning_rate = learning_rate
         self.schedule = schedule
+        self.label_smoothing = label_smoothing
         self.compiles = compile
         self.num_classes = num_classes
         if network is None:
@@ -112,7 +120,7 @@ class MNISTClassifier(LightningModule):
 
     @override
     def training_step(self, batch: tuple[Tensor, Tensor]) -> Tensor:
-        loss, _ = self._step(batch, self.train_metrics)
+        loss, _ = self._step(batch, self.train_metrics, self.label_smoothing)
         return loss
 
     @override
@@ -163,11 +171,11 @@ class MNISTClassifier(LightningModule):
             self.network.compile(mode="reduce-overhead", dynamic=False)
 
     def _step(
-        self, batch: tuple[Tensor, Tensor], metrics: MetricCollection
+        self, batch: tuple[Tensor, Tensor], metrics: MetricCollection, smoothing: float = 0.0
     ) -> tuple[Tensor, Tensor]:
         images, labels = batch
         logits = self(images)
-        loss = functional.cross_entropy(logits, labels)
+        loss = functional.cross_entropy(logits, labels, label_smoothing=smoothing)
         metrics["loss"].update(loss.detach() * len(labels), len(labels))
         metrics["acc"].update((logits.detach().argmax(dim=1) == labels).sum(), len(labels))
         if metrics["loss"].update_count == 1:  # once: Lightning computes it when the epoch ends

@@ -97,6 +97,20 @@ def test_a_compiled_network_learns_the_same(
         torch.testing.assert_close(weights[1][name], value)
 
 
+def test_labels_are_smoothed_in_training_only() -> None:
+    torch.manual_seed(0)
+    batch = (torch.rand(8, 1, 28, 28), torch.randint(10, (8,)))
+    model = MNISTClassifier(dropout=0.0, label_smoothing=0.3, learning_rate=1e-30)
+    trainer = quiet_trainer(max_epochs=1)
+    trainer.fit(model, loader(*batch), loader(*batch))
+    logits = model(batch[0]).detach()
+    plain = float(functional.cross_entropy(logits, batch[1]))
+    spread = float(-logits.log_softmax(dim=1).mean())
+    assert float(trainer.callback_metrics["val/loss"]) == pytest.approx(plain, rel=1e-5)
+    expected = 0.7 * plain + 0.3 * spread
+    assert float(trainer.callback_metrics["train/loss"]) == pytest.approx(expected, rel=1e-5)
+
+
 def test_metrics_are_means_over_all_images_of_an_epoch() -> None:
     torch.manual_seed(0)
     images, labels = torch.rand(50, 1, 28, 28), torch.randint(10, (50,))  # 32 and 18 in a batch
@@ -217,6 +231,7 @@ def test_checkpoint_holds_plain_values_and_loads_again(tmp_path: Path) -> None:
         ("dropout", float("nan")),
         ("num_classes", 1),
         ("schedule", "linear"),
+        ("label_smoothing", 1.0),
     ],
 )
 def test_refuses_values_out_of_range(name: str, value: float | str) -> None:
