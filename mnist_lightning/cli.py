@@ -427,7 +427,7 @@ class _SaveConfig(EpochCallback, SaveConfigCallback):
         if not self.overwrite:
             self._save(trainer, pl_module)
         options = vars(self.config.data) | vars(self.config.model)
-        for name in ("data_dir", "mirrors", "num_classes"):  # the data's, so no hyperparameters
+        for name in ("compile", "data_dir", "mirrors", "num_classes"):  # no hyperparameters
             options.pop(name, None)
         options["seed"] = self.config.seed_everything
         for logger in trainer.loggers:

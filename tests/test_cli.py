@@ -117,7 +117,9 @@ def test_fit_fills_the_tabs_of_tensorboard(fitted: Run) -> None:
         {
             "batch_size": 128,
             "dropout": 0.2,
+            "label_smoothing": 0.0,
             "learning_rate": 0.001,
+            "schedule": "constant",
             "seed": 0,
             "source": "sample",
             "split_seed": 0,

@@ -14,8 +14,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.utils.data import DataLoader, random_split
 from torchmetrics.classification import MulticlassAccuracy
-from torchvision.datasets import MNIST  # type: ignore[import-untyped]
-from torchvision.transforms import ToTensor  # type: ignore[import-untyped]
+from torchvision.datasets import MNIST
+from torchvision.transforms import ToTensor
 
 IMPORTS = peak_memory()
 Batch = tuple[Tensor, Tensor]
