@@ -1,6 +1,5 @@
 """Which classes are taken for which."""
 
-import math
 from collections.abc import Sequence
 
 import torch
@@ -52,18 +51,17 @@ class ConfusionMatrix(EvaluationFigure):
         if classes > MOST_CLASSES:
             raise LackingError(f"at most {MOST_CLASSES} classes, not {classes}")
         if self._counts is None:
-            self._counts = labels.new_zeros((classes + 1) * classes)
+            self._counts = labels.new_zeros(classes + 1, classes)
         # torchmetrics counts with bincount, which waits for the GPU.
         cells = labels * classes + logits.argmax(dim=1)
-        self._counts.index_add_(0, cells, torch.ones_like(cells))
+        self._counts.view(-1).index_add_(0, cells, torch.ones_like(cells))
 
     @override
     def gather(self, pl_module: LightningModule) -> None:
         assert self._counts is not None
-        classes = math.isqrt(len(self._counts))
         counts = pl_module.all_gather(self._counts)
         assert isinstance(counts, Tensor)
-        counts = counts.reshape(-1, classes + 1, classes).sum(dim=0)
+        counts = counts.reshape(-1, *self._counts.shape).sum(dim=0)
         self.matrix = counts[:-1].cpu()  # the last row has the images without a class
 
     @override

@@ -3,7 +3,7 @@
     python tests/benchmarks --keras PYTHON
 
 ``PYTHON`` is that of a virtual environment with TensorFlow; without it Keras is left out. Prints
-the tables of the README and draws images per second over batch sizes. MNIST comes from
+two tables and draws images per second over batch sizes. MNIST comes from
 ``--data_dir``, else it is downloaded as the package does it.
 """
 
