@@ -14,6 +14,7 @@ from matplotlib.cm import ScalarMappable
 from matplotlib.collections import PatchCollection
 from matplotlib.colors import LinearSegmentedColormap, Normalize
 from matplotlib.figure import Figure
+from matplotlib.image import PcolorImage
 from matplotlib.patches import Rectangle
 from matplotlib.ticker import MaxNLocator
 from torch import Tensor
@@ -35,6 +36,7 @@ def plot_learning_curves(
     loss: Pair = ("train/loss", "val/loss"),
     accuracy: Pair = ("train/acc", "val/acc"),
     title: str = "Learning curves",
+    figure: Figure | None = None,
 ) -> Figure:
     """Draws training against validation loss and training against validation accuracy.
 
@@ -46,6 +48,8 @@ def plot_learning_curves(
         loss: Names of the training and the validation loss.
         accuracy: Names of the training and the validation accuracy.
         title: Stands above both graphs.
+        figure: What this function returned before, to be brought up to date and returned again;
+            that takes half the time, because its axes and ticks are there already.
 
     Raises:
         ValueError: If the lists differ in length.
@@ -54,10 +58,12 @@ def plot_learning_curves(
     if len(set(lengths.values())) > 1:
         each = ", ".join(f"{name} has {length}" for name, length in lengths.items())
         raise ValueError(f"each curve needs an entry for each epoch, but {each}")
-    figure = Figure(figsize=(WIDTH, WIDTH))
-    figure.subplots_adjust(left=0.16, right=0.97, bottom=0.09, top=0.93, hspace=0.1)
+    if figure is None:
+        figure = Figure(figsize=(WIDTH, WIDTH))
+        figure.subplots_adjust(left=0.16, right=0.97, bottom=0.09, top=0.93, hspace=0.1)
+        figure.subplots(2, 1, sharex=True)
     _write_title(figure, title)
-    upper, lower = figure.subplots(2, 1, sharex=True)
+    upper, lower = figure.axes
     val_loss = np.asarray(history[loss[1]], dtype=float)
     best = None if np.isnan(val_loss).all() else int(np.nanargmin(val_loss)) + 1
     _plot_pair(upper, history, loss, "{:.4f}", best)
@@ -74,6 +80,9 @@ def plot_learning_curves(
 def _plot_pair(
     axes: Axes, history: Mapping[str, Sequence[float]], names: Pair, form: str, best: int | None
 ) -> None:
+    for old in (*axes.get_lines(), *axes.texts):
+        old.remove()
+    axes.relim()
     curves = (("training", names[0], BLUE, "o-"), ("validation", names[1], VERMILION, "s--"))
     for label, name, colour, style in curves:
         values = np.asarray(history[name], dtype=float)
@@ -274,9 +283,9 @@ def plot_confusion_matrix(
     axes.set_yticks(range(classes), class_names)
     axes.tick_params(length=0)
     axes.spines[:].set_visible(False)
-    for line in range(classes + 1):
-        axes.axhline(line - 0.5, color="0.85", linewidth=0.6)
-        axes.axvline(line - 0.5, color="0.85", linewidth=0.6)
+    lines = np.arange(classes + 1) - 0.5
+    axes.hlines(lines, lines[0], lines[-1], color="0.85", linewidth=0.6)
+    axes.vlines(lines, lines[0], lines[-1], color="0.85", linewidth=0.6)
     return figure
 
 
@@ -332,7 +341,7 @@ def _plot_mosaic(
             color=VERMILION if marked[index] else "0.2",
             weight="bold" if marked[index] else "normal",
         )
-    axes.imshow(mosaic, interpolation="nearest")
+    _show(axes, mosaic)
     axes.add_collection(
         PatchCollection(
             frames,
@@ -344,6 +353,14 @@ def _plot_mosaic(
     axes.text(size[0] / 2, -0.1 / pixel, legend, color="0.4", fontsize=9, ha="center")
     axes.set(xlim=(-0.5, size[0] - 0.5), ylim=(size[1] - above - 0.5, -above - 0.5))
     return figure
+
+
+def _show(axes: Axes, pixels: np.ndarray) -> None:
+    """Shows pixels ``(H, W, 3)``, uint8, the first one at the origin."""
+    # An AxesImage resamples in floating point, which takes ten times as long.
+    height, width = pixels.shape[:2]
+    edges = np.arange(width + 1) - 0.5, np.arange(height + 1) - 0.5
+    axes.add_image(PcolorImage(axes, *edges, pixels))
 
 
 def _displayable(images: Tensor) -> np.ndarray:

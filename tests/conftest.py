@@ -1,5 +1,6 @@
 """What all tests share: no network, no files left behind, one whole run to look at."""
 
+import copy
 import hashlib
 import os
 import socket
@@ -143,7 +144,8 @@ def drawn(monkeypatch: pytest.MonkeyPatch) -> list[Drawing]:
 
     def keep(trainer: Trainer, draw: Callable[[], Figure], name: str, tag: str, epoch: int) -> None:
         if trainer.is_global_zero and not is_trial(trainer):
-            drawings.append(Drawing(name, tag, epoch, draw()))
+            # A copy, since a figure may be brought up to date later.
+            drawings.append(Drawing(name, tag, epoch, copy.deepcopy(draw())))
 
     for module in ("evaluation", "first_layer_filters", "learning_curves", "training_images"):
         monkeypatch.setattr(f"mnist_lightning.callbacks.{module}.publish", keep)

@@ -92,6 +92,15 @@ def test_curves_of_a_run_without_validation_or_with_one_epoch() -> None:
     pixels(plot_learning_curves({name: values[:1] for name, values in HISTORY.items()}))
 
 
+def test_curves_are_brought_up_to_date_as_if_drawn_anew() -> None:
+    figure = plot_learning_curves(HISTORY | {"train/acc": [nan] * 3, "val/acc": [nan] * 3})
+    pixels(figure)
+    for history in (HISTORY, {name: values[:1] for name, values in HISTORY.items()}):
+        again = plot_learning_curves(history, title="again", figure=figure)
+        assert again is figure
+        assert np.array_equal(pixels(again), pixels(plot_learning_curves(history, title="again")))
+
+
 def test_curves_take_other_names() -> None:
     history = {"a": [1.0], "b": [2.0], "c": [0.1], "d": [0.2]}
     loss, accuracy = plot_learning_curves(history, loss=("a", "b"), accuracy=("c", "d")).axes

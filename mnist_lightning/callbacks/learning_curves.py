@@ -7,6 +7,7 @@ from typing import Any
 
 from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.loggers import TensorBoardLogger
+from matplotlib.figure import Figure
 from typing_extensions import override
 
 from mnist_lightning.callbacks.epoch_callback import EpochCallback
@@ -50,6 +51,7 @@ class LearningCurves(EpochCallback):
         """The values of each metric, an entry an epoch, NaN where it was not measured."""
         self._validated = False
         self._missing: set[str] = set()
+        self._figure: Figure | None = None
 
     @property
     @override
@@ -97,13 +99,13 @@ class LearningCurves(EpochCallback):
             )
         self._missing |= missing
         heading = title(trainer, "learning curves")
-        publish(
-            trainer,
-            lambda: plot_learning_curves(self.history, self.loss, self.accuracy, heading),
-            "curves",
-            "learning curves",
-            epoch + 1,
+        publish(trainer, lambda: self._draw(heading), "curves", "learning curves", epoch + 1)
+
+    def _draw(self, heading: str) -> Figure:
+        self._figure = plot_learning_curves(
+            self.history, self.loss, self.accuracy, heading, self._figure
         )
+        return self._figure
 
     @override
     def state_dict(self) -> dict[str, Any]:
