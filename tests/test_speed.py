@@ -2,9 +2,11 @@
 
 from collections import Counter
 from contextlib import ExitStack
+from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 from torch.utils._python_dispatch import TorchDispatchMode
 from typing_extensions import override
 
@@ -60,8 +62,23 @@ def count(counting: Counting, batch_size: int) -> Counter[str]:
 
 
 @pytest.mark.usefixtures("workdir")
-def test_nothing_waits_for_the_device_within_an_epoch(counting: Counting) -> None:
+def test_a_batch_costs_no_more_than_it_must(counting: Counting) -> None:
     few, many = count(counting, 800), count(counting, 50)  # 4 steps and 1 validation, 64 and 4
-    assert many["convolution"] - few["convolution"] == 2 * (60 + 3)
+    steps, batches = 60, 60 + 3
+    more = {name: many[name] - few[name] for name in many}
+    assert more["convolution"] == 2 * batches
     for name in (*WAITS, "to a device"):
-        assert many[name] == few[name], name
+        assert more.get(name, 0) == 0, f"{name}: something waits for the device"
+    assert more["index_select"] == 2 * batches, "a batch is not one indexing call"
+    for name in ("select", "stack", "unbind"):
+        assert more.get(name, 0) == 0, f"{name}: images are handled one by one"
+    # Lightning divides each loss by the number of batches it accumulates; that has a gradient.
+    assert more["div"] == 2 * steps, "metrics are computed in each step"
+
+
+def test_all_batches_of_the_gpu_recipe_have_one_size() -> None:
+    path = Path(__file__).parent.parent / "configs" / "gpu.yaml"
+    options = yaml.safe_load(path.read_text(encoding="utf-8"))
+    assert options["model"]["compile"]  # anew for each size
+    size = options["data"]["batch_size"]
+    assert (48_000 % size, 12_000 % (4 * size), 10_000 % (4 * size)) == (0, 0, 0)
