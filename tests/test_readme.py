@@ -21,6 +21,12 @@ COMMANDS = [
     if line.startswith("python -m mnist_lightning")
 ]
 CONFIGS = sorted((ROOT / "configs").glob("*.yaml"))
+SHORTEN = [
+    "--data.source=sample",
+    "--trainer.limit_train_batches=1",
+    "--trainer.max_epochs=2",
+    "--model.compile=false",  # takes a compiler and a minute
+]
 
 
 def test_begins_with_the_two_commands() -> None:
@@ -53,8 +59,7 @@ def test_commands_run(args: list[str], workdir: Path) -> None:
         assert caught.value.code == 0
         return
     args = [str(ROOT / arg) if arg.startswith("configs/") else arg for arg in args]
-    shorten = ["--data.source=sample", "--trainer.limit_train_batches=1", "--trainer.max_epochs=2"]
-    main([*args, *(shorten if args[0] == "fit" else [])])
+    main([*args, *(SHORTEN if args[0] == "fit" else [])])
 
 
 def test_commands_cover_every_subcommand() -> None:
@@ -64,8 +69,7 @@ def test_commands_cover_every_subcommand() -> None:
 @pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.name)
 def test_configs_run_from_any_folder_and_are_named_in_the_readme(path: Path, workdir: Path) -> None:
     assert f"(configs/{path.name})" in README
-    shorten = ["--data.source=sample", "--trainer.limit_train_batches=1", "--trainer.max_epochs=1"]
-    main(["fit", "--config", str(path), *shorten, "--model.compile=false"])
+    main(["fit", "--config", str(path), *SHORTEN])
     assert (workdir / "lightning_logs" / "version_0" / "results.json").exists()
 
 

@@ -20,6 +20,7 @@ from pathlib import Path
 
 import torch
 from matplotlib.figure import Figure
+from matplotlib.ticker import LogLocator
 
 from mnist_lightning import MNISTDataModule
 
@@ -125,6 +126,8 @@ def draw(options: Namespace) -> None:
         axes.plot(BATCH_SIZES, rates, "o-", label=name)
     axes.set(xscale="log", yscale="log", xlabel="batch size", ylabel="training images per second")
     axes.set_xticks(BATCH_SIZES, [str(size) for size in BATCH_SIZES])
+    axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    axes.yaxis.set_major_formatter("{x:,.0f}")
     axes.minorticks_off()
     axes.grid(color="0.9")
     axes.set_title(f"Two epochs with validation on {machine()}", fontsize=9)
