@@ -80,8 +80,9 @@ def plot_learning_curves(
 def _plot_pair(
     axes: Axes, history: Mapping[str, Sequence[float]], names: Pair, form: str, best: int | None
 ) -> None:
-    for old in (*axes.get_lines(), *axes.texts):
-        old.remove()
+    for old in (*axes.get_lines(), *axes.texts, axes.get_legend()):
+        if old is not None:
+            old.remove()
     axes.relim()
     curves = (("training", names[0], BLUE, "o-"), ("validation", names[1], VERMILION, "s--"))
     for label, name, colour, style in curves:
@@ -341,7 +342,9 @@ def _plot_mosaic(
             color=VERMILION if marked[index] else "0.2",
             weight="bold" if marked[index] else "normal",
         )
-    _show(axes, mosaic)
+    # imshow would resample in floating point, which takes ten times as long.
+    edges = np.arange(size[0] + 1) - 0.5, np.arange(len(mosaic) + 1) - 0.5
+    axes.add_image(PcolorImage(axes, *edges, mosaic))
     axes.add_collection(
         PatchCollection(
             frames,
@@ -353,14 +356,6 @@ def _plot_mosaic(
     axes.text(size[0] / 2, -0.1 / pixel, legend, color="0.4", fontsize=9, ha="center")
     axes.set(xlim=(-0.5, size[0] - 0.5), ylim=(size[1] - above - 0.5, -above - 0.5))
     return figure
-
-
-def _show(axes: Axes, pixels: np.ndarray) -> None:
-    """Shows pixels ``(H, W, 3)``, uint8, the first one at the origin."""
-    # An AxesImage resamples in floating point, which takes ten times as long.
-    height, width = pixels.shape[:2]
-    edges = np.arange(width + 1) - 0.5, np.arange(height + 1) - 0.5
-    axes.add_image(PcolorImage(axes, *edges, pixels))
 
 
 def _displayable(images: Tensor) -> np.ndarray:

@@ -93,9 +93,11 @@ def test_curves_of_a_run_without_validation_or_with_one_epoch() -> None:
 
 
 def test_curves_are_brought_up_to_date_as_if_drawn_anew() -> None:
-    figure = plot_learning_curves(HISTORY | {"train/acc": [nan] * 3, "val/acc": [nan] * 3})
+    nothing = {name: [nan] * 3 for name in HISTORY}
+    first = {name: values[:1] for name, values in HISTORY.items()}
+    figure = plot_learning_curves(nothing)
     pixels(figure)
-    for history in (HISTORY, {name: values[:1] for name, values in HISTORY.items()}):
+    for history in (HISTORY, first, nothing, HISTORY):
         again = plot_learning_curves(history, title="again", figure=figure)
         assert again is figure
         assert np.array_equal(pixels(again), pixels(plot_learning_curves(history, title="again")))
