@@ -60,7 +60,7 @@ class LearningCurves(EpochCallback):
 
     @override
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        self._missing, self._validated = set(), False
+        self._missing, self._validated, self._figure = set(), False, None
         charts = {
             kind: ["Multiline", [f"^{re.escape(name)}$" for name in pair]]
             for kind, pair in (("loss", self.loss), ("accuracy", self.accuracy))
