@@ -2,8 +2,12 @@
 
 from dataclasses import dataclass
 
+import numpy as np
 import pytest
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+
+from mnist_lightning.plots import STYLE
 
 PICTURES = {
     "confusion_matrix.png",
@@ -43,3 +47,11 @@ def said(caplog: pytest.LogCaptureFixture) -> list[str]:
         for record in caplog.records
         if record.name.startswith("mnist_lightning")
     ]
+
+
+@STYLE
+def pixels(figure: Figure) -> np.ndarray:
+    """Returns what the figure looks like: ``(H, W, 3)``, uint8."""
+    canvas = FigureCanvasAgg(figure)
+    canvas.draw()  # type: ignore[no-untyped-call]
+    return np.asarray(canvas.buffer_rgba())[..., :3]  # type: ignore[no-untyped-call]

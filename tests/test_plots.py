@@ -8,8 +8,8 @@ import matplotlib.style
 import numpy as np
 import pytest
 import torch
+from drawings import pixels
 from matplotlib.axes import Axes
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
@@ -18,7 +18,6 @@ from matplotlib.transforms import Bbox
 
 from mnist_lightning.plots import (
     BLUE,
-    STYLE,
     VERMILION,
     plot_confusion_matrix,
     plot_filters,
@@ -44,13 +43,6 @@ def legend(axes: Axes) -> list[str]:
     found = axes.get_legend()
     assert found is not None
     return [text.get_text() for text in found.get_texts()]
-
-
-@STYLE
-def pixels(figure: Figure) -> np.ndarray:
-    canvas = FigureCanvasAgg(figure)
-    canvas.draw()  # type: ignore[no-untyped-call]
-    return np.asarray(canvas.buffer_rgba())[..., :3]  # type: ignore[no-untyped-call]
 
 
 def test_curves_show_training_against_validation() -> None:
