@@ -1,7 +1,8 @@
 """Training, validating, testing and predicting with a network that maps images to class logits."""
 
 import math
-from typing import Any, Literal
+from pathlib import Path
+from typing import Any, Literal, Self
 
 import torch
 from lightning.fabric.utilities.exceptions import MisconfigurationException
@@ -14,6 +15,7 @@ from torch.optim.lr_scheduler import OneCycleLR
 from torchmetrics import Metric, MetricCollection
 from typing_extensions import override
 
+from mnist_lightning import keras_file
 from mnist_lightning.errors import InvalidArgumentError
 from mnist_lightning.network import DigitCNN
 
@@ -89,6 +91,25 @@ class MNISTClassifier(LightningModule):
         self.train_metrics = metrics.clone(prefix="train/")
         self.val_metrics = metrics.clone(prefix="val/")
         self.test_metrics = metrics.clone(prefix="test/")
+
+    @classmethod
+    def from_keras(cls, path: str | Path, **arguments: Any) -> Self:
+        """Returns a model with the weights of the notebook's model in Keras; needs ``h5py``.
+
+        Args:
+            path: What Keras saved: ``.keras``, or the weights alone (``.weights.h5``). Nothing in
+                it is run.
+            **arguments: Those of the constructor; ``dropout`` is the file's, where it tells.
+
+        Raises:
+            CheckpointError: If the file cannot be read or is of another network.
+        """
+        weights, dropout = keras_file.read(Path(path))
+        if dropout is not None:
+            arguments = {"dropout": dropout, **arguments}
+        model = cls(**arguments)
+        model.network.load_state_dict(weights)
+        return model
 
     @override
     def forward(self, images: Tensor) -> Tensor:
