@@ -1,5 +1,6 @@
 """The MNIST digit CNN as a PyTorch Lightning package."""
 
+from mnist_lightning.augment import RandomDistortion
 from mnist_lightning.callbacks import (
     ConfusionMatrix,
     FirstLayerFilters,
@@ -22,5 +23,6 @@ __all__ = [
     "MNISTDataModule",
     "MisclassifiedGrid",
     "PredictionGrid",
+    "RandomDistortion",
     "TrainingImages",
 ]

@@ -86,7 +86,7 @@ def settings(checkpoint: Checkpoint) -> dict[str, dict[str, Any]]:
     Only plain values are taken, so nothing that a checkpoint names is imported.
     """
     wanted = {
-        "model": ("hyper_parameters", ("learning_rate", "dropout", "num_classes")),
+        "model": ("hyper_parameters", ("learning_rate", "dropout", "num_classes", "batch_norm")),
         "data": ("datamodule_hyper_parameters", ("source", "val_fraction", "split_seed")),
     }
     config: dict[str, dict[str, Any]] = {}

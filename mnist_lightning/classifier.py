@@ -10,7 +10,7 @@ from lightning.pytorch import LightningModule
 from lightning.pytorch.utilities.types import LRSchedulerConfigType, OptimizerLRSchedulerConfig
 from torch import Tensor, nn
 from torch.nn import functional
-from torch.optim import Adam, Optimizer
+from torch.optim import AdamW, Optimizer
 from torch.optim.lr_scheduler import OneCycleLR
 from torchmetrics import Metric, MetricCollection
 from typing_extensions import override
@@ -37,6 +37,10 @@ class MNISTClassifier(LightningModule):
             then runs as CUDA graphs. Takes a minute, and on the CPU it is not faster.
         dropout: Probability that a value before the last layer is dropped; for the default network.
         num_classes: Number of classes.
+        batch_norm: Whether the default network normalises its hidden values over each batch while
+            training; ``network.folded()`` then gives the plain network with the same outputs.
+        weight_decay: Part of each weight that is taken off, times the step size, in each step,
+            apart from Adam (AdamW; Loshchilov and Hutter, 2019).
 
     Raises:
         InvalidArgumentError: If an argument is out of range.
@@ -56,6 +60,8 @@ class MNISTClassifier(LightningModule):
         schedule: Literal["constant", "one_cycle"] = "constant",
         label_smoothing: float = 0.0,
         compile: bool = False,
+        batch_norm: bool = False,
+        weight_decay: float = 0.0,
     ) -> None:
         super().__init__()
         if not 0 < learning_rate < math.inf:
@@ -74,6 +80,10 @@ class MNISTClassifier(LightningModule):
             raise InvalidArgumentError(
                 "label_smoothing", label_smoothing, "it must lie in [0, 1) (0 switches it off)"
             )
+        if not 0 <= weight_decay < math.inf:
+            raise InvalidArgumentError(
+                "weight_decay", weight_decay, "it must not be negative (0 switches it off)"
+            )
         if num_classes < 2:
             raise InvalidArgumentError("num_classes", num_classes, "it must be at least 2")
         learning_rate = float(learning_rate)  # NumPy's could not be read from a checkpoint again
@@ -81,10 +91,11 @@ class MNISTClassifier(LightningModule):
         self.learning_rate = learning_rate
         self.schedule = schedule
         self.label_smoothing = label_smoothing
+        self.weight_decay = weight_decay
         self.compiles = compile
         self.num_classes = num_classes
         if network is None:
-            network = DigitCNN(dropout, num_classes)
+            network = DigitCNN(dropout, num_classes, batch_norm)
             self.example_input_array = torch.zeros(1, 1, 28, 28)
         self.network = network
         metrics = MetricCollection({"loss": MeanOverImages(), "acc": MeanOverImages()})
@@ -165,7 +176,13 @@ class MNISTClassifier(LightningModule):
 
     @override
     def configure_optimizers(self) -> Optimizer | OptimizerLRSchedulerConfig:
-        optimizer = Adam(self.parameters(), lr=self.learning_rate, eps=1e-7, fused=True)
+        optimizer = AdamW(
+            self.parameters(),
+            lr=self.learning_rate,
+            eps=1e-7,
+            weight_decay=self.weight_decay,
+            fused=True,
+        )
         if self.schedule == "constant":
             return optimizer
         steps = self.trainer.estimated_stepping_batches

@@ -10,7 +10,7 @@ from typing import Any, Literal, Self
 import numpy as np
 import torch
 from lightning.pytorch import LightningDataModule
-from torch import Tensor
+from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 from typing_extensions import override
 
@@ -40,6 +40,8 @@ class MNISTDataModule(LightningDataModule):
             ``sample`` always does.
         mirrors: Base URLs (http, https, file) to ask before the built-in ones, a list or a string
             with commas; default: the environment variable ``MNIST_MIRRORS``.
+        augment: Maps the images of a training batch to changed ones, where the batch is, such as
+            ``RandomDistortion``; validation and test images stay as they are.
 
     Raises:
         InvalidArgumentError: If an argument is out of range.
@@ -63,6 +65,7 @@ class MNISTDataModule(LightningDataModule):
         split_seed: int = 0,
         source: Literal["auto", "mnist", "sample"] = "auto",
         mirrors: list[str] | str | None = None,
+        augment: nn.Module | None = None,
     ) -> None:
         super().__init__()
         if batch_size < 1:
@@ -79,12 +82,14 @@ class MNISTDataModule(LightningDataModule):
             raise InvalidArgumentError("split_seed", split_seed, "it must lie in 0 to 2**63 - 1")
         data_dir = str(data_dir)  # a Path could not be read from a checkpoint again
         self._mirrors = download.check_mirrors(mirrors)
-        self.save_hyperparameters(ignore=["mirrors"])  # their URLs may hold passwords
+        # URLs may hold passwords, and a module could not be read from a checkpoint again.
+        self.save_hyperparameters(ignore=["mirrors", "augment"])
         self.data_dir = Path(data_dir).expanduser()
         self.batch_size = batch_size
         self.val_fraction = val_fraction
         self.split_seed = split_seed
         self.source = source
+        self.augment = augment
         self._files: dict[str, bytes] = {}
         self.fallback_reason: str | None = None
         """Why the sample is used, where ``source="auto"`` had to fall back to it."""
@@ -184,6 +189,13 @@ class MNISTDataModule(LightningDataModule):
         return DataLoader(
             self._here(self.test_set), batch_size=self.batch_size, collate_fn=_as_it_is
         )
+
+    @override
+    def on_after_batch_transfer(self, batch: Batch, dataloader_idx: int) -> Batch:
+        if self.augment is None or not (self.trainer and self.trainer.training):
+            return batch
+        images, labels = batch
+        return self.augment.to(images.device)(images), labels
 
     def _evaluation_loader(self, images: "IndexedImages") -> DataLoader[Batch]:
         # Without gradients four times as many fit, and there is a quarter of the bookkeeping.

@@ -2,6 +2,8 @@
 
 import torch
 from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
+from torch.nn.utils.fusion import fuse_conv_bn_weights
 from typing_extensions import override
 
 
@@ -14,6 +16,9 @@ class DigitCNN(nn.Module):
     Args:
         dropout: Probability that a value before the last layer is dropped while training.
         num_classes: Width of the last layer.
+        batch_norm: Whether hidden values are normalised over each batch while training (Ioffe and
+            Szegedy, 2015). The number of parameters stays: there is no scale, since rectified
+            values pass any positive one on to the next layer, and the bias comes behind.
 
     Example:
         >>> network = DigitCNN()
@@ -23,19 +28,30 @@ class DigitCNN(nn.Module):
         37610
     """
 
-    def __init__(self, dropout: float = 0.2, num_classes: int = 10) -> None:
+    def __init__(
+        self, dropout: float = 0.2, num_classes: int = 10, batch_norm: bool = False
+    ) -> None:
         super().__init__()
+
+        def norm(layer: _BatchNorm) -> list[nn.Module]:
+            layer.register_parameter("weight", None)
+            return [layer] if batch_norm else []
+
+        bias = not batch_norm
         self.features = nn.Sequential(
-            nn.Conv2d(1, 8, kernel_size=5),
+            nn.Conv2d(1, 8, kernel_size=5, bias=bias),
             nn.MaxPool2d(2),
+            *norm(nn.BatchNorm2d(8)),
             nn.ReLU(),
-            nn.Conv2d(8, 16, kernel_size=5),
+            nn.Conv2d(8, 16, kernel_size=5, bias=bias),
             nn.MaxPool2d(2),
+            *norm(nn.BatchNorm2d(16)),
             nn.ReLU(),
         )
         self.head = nn.Sequential(
             nn.Flatten(),
-            nn.Linear(16 * 4 * 4, 128),
+            nn.Linear(16 * 4 * 4, 128, bias=bias),
+            *norm(nn.BatchNorm1d(128)),
             nn.ReLU(),
             nn.Dropout(dropout),
             nn.Linear(128, num_classes),
@@ -52,3 +68,29 @@ class DigitCNN(nn.Module):
         """Maps images ``(N, 1, 28, 28)``, float in [0, 1], to logits ``(N, num_classes)``."""
         logits: Tensor = self.head(self.features(images))
         return logits
+
+    @torch.no_grad()
+    def folded(self) -> "DigitCNN":
+        """Returns the plain network that computes what this one does in evaluation mode."""
+        (dropout,) = (module for module in self.head if isinstance(module, nn.Dropout))
+        last = self.head[-1]
+        assert isinstance(last, nn.Linear)
+        plain = DigitCNN(dropout.p, last.out_features).to(last.weight.device)
+        targets = (layer for layer in plain.modules() if isinstance(layer, nn.Conv2d | nn.Linear))
+        for module in self.modules():
+            if isinstance(module, nn.Conv2d | nn.Linear):
+                target = next(targets)
+                target.load_state_dict(module.state_dict(), strict=False)  # there may be no bias
+            elif isinstance(module, _BatchNorm):
+                assert module.running_mean is not None
+                assert module.running_var is not None
+                target.weight, target.bias = fuse_conv_bn_weights(  # serves dense layers as well
+                    target.weight,
+                    None,
+                    module.running_mean,
+                    module.running_var,
+                    module.eps,
+                    None,
+                    module.bias,
+                )
+        return plain.requires_grad_().to(memory_format=torch.channels_last)

@@ -147,6 +147,11 @@ def test_settings_are_the_plain_values_that_belong_to_the_weights() -> None:
 def test_a_real_checkpoint_has_settings(fitted: Run) -> None:
     content = checkpoints.read(fitted.folder / "checkpoints" / "best.ckpt")
     assert checkpoints.settings(content) == {
-        "model": {"learning_rate": 0.001, "dropout": 0.2, "num_classes": 10},
+        "model": {
+            "learning_rate": 0.001,
+            "dropout": 0.2,
+            "num_classes": 10,
+            "batch_norm": False,
+        },
         "data": {"source": "sample", "val_fraction": 0.2, "split_seed": 0},
     }

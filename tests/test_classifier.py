@@ -1,5 +1,6 @@
 """Training, validating and predicting."""
 
+import math
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -9,6 +10,8 @@ from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch import Callback, Trainer
 from torch import Tensor, nn
 from torch.nn import functional
+from torch.nn.modules.batchnorm import _BatchNorm
+from torch.optim import AdamW
 from torch.utils.data import DataLoader, TensorDataset
 from trainers import quiet_trainer
 
@@ -42,6 +45,25 @@ def test_optimizes_with_keras_defaults() -> None:
     optimizer = MNISTClassifier(learning_rate=0.5).configure_optimizers()
     assert isinstance(optimizer, torch.optim.Adam)
     assert optimizer.param_groups[0]["lr"] == 0.5
+
+
+def test_weight_decay_is_apart_from_adam() -> None:
+    model = MNISTClassifier(learning_rate=0.1, weight_decay=0.5)
+    optimizer = model.configure_optimizers()
+    assert isinstance(optimizer, AdamW)
+    before = [parameter.detach().clone() for parameter in model.parameters()]
+    for parameter in model.parameters():
+        parameter.grad = torch.zeros_like(parameter)
+    optimizer.step()
+    for parameter, weight in zip(model.parameters(), before, strict=True):
+        torch.testing.assert_close(parameter.detach(), weight * (1 - 0.1 * 0.5))
+
+
+def test_batch_norm_is_the_default_networks() -> None:
+    def norms(model: MNISTClassifier) -> int:
+        return sum(isinstance(layer, _BatchNorm) for layer in model.modules())
+
+    assert (norms(MNISTClassifier()), norms(MNISTClassifier(batch_norm=True))) == (0, 3)
 
 
 def test_one_cycle_raises_the_step_size_and_lets_it_fall_to_nothing() -> None:
@@ -232,6 +254,8 @@ def test_checkpoint_holds_plain_values_and_loads_again(tmp_path: Path) -> None:
         ("num_classes", 1),
         ("schedule", "linear"),
         ("label_smoothing", 1.0),
+        ("weight_decay", -0.1),
+        ("weight_decay", math.inf),
     ],
 )
 def test_refuses_values_out_of_range(name: str, value: float | str) -> None:

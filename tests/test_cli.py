@@ -24,7 +24,13 @@ from events import graph, hparams, images, layouts, scalars, steps
 from mirror import Files, Server, sending
 from PIL import Image
 
-from mnist_lightning import DigitCNN, LearningCurves, MNISTClassifier, PredictionGrid
+from mnist_lightning import (
+    DigitCNN,
+    LearningCurves,
+    MNISTClassifier,
+    PredictionGrid,
+    RandomDistortion,
+)
 from mnist_lightning.cli import MNISTCLI, main
 from mnist_lightning.report import class_report
 
@@ -546,6 +552,23 @@ def test_a_second_test_still_finds_the_run_with_the_weights(trained: Path) -> No
         main(["test"])
         path = Path(results(trained / "lightning_logs" / f"version_{version}")["checkpoint"])
         assert path.parent.parent.name == "version_0"
+
+
+def test_augmentation_and_batch_norm_are_options(workdir: Path) -> None:
+    short = ["--data.source=sample", "--trainer.max_epochs=1", "--trainer.limit_train_batches=2"]
+    options = ["--data.augment=mnist_lightning.RandomDistortion", "--data.augment.rotation=7"]
+    cli = main(["fit", *short, *options, "--model.batch_norm=true"])
+    assert isinstance(cli.datamodule.augment, RandomDistortion)
+    assert (cli.datamodule.augment.rotation, cli.datamodule.augment.scale) == (7, 0)
+    run = workdir / "lightning_logs" / "version_0"
+    assert results(run)["parameters"] == 37_610
+
+    repeated = main(["fit", "--config", str(run / "config.yaml")])
+    assert isinstance(repeated.datamodule.augment, RandomDistortion)
+    for name, value in cli.model.state_dict().items():
+        torch.testing.assert_close(repeated.model.state_dict()[name], value)
+    tested = main(["test", "--ckpt_path", str(run / "checkpoints" / "best.ckpt")])
+    assert tested.model.hparams["batch_norm"]
 
 
 def test_a_mismatch_of_the_data_is_said(

@@ -14,6 +14,7 @@ from mirror import Files, Server, sending
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 from trainers import quiet_trainer
+from typing_extensions import override
 
 from mnist_lightning import MNISTClassifier, MNISTDataModule
 from mnist_lightning.datamodule import SAMPLE_DIR, IndexedImages
@@ -162,6 +163,62 @@ def test_trains_a_module_that_was_not_written_for_it(sample: MNISTDataModule) ->
     )
     trainer.fit(Foreign(), sample)
     assert trainer.global_step == 3
+
+
+class Negative(nn.Module):
+    """Makes pixels negative, which no image is by itself."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.factor = nn.Buffer(torch.tensor(-1.0))
+
+    @override
+    def forward(self, images: Tensor) -> Tensor:
+        darker: Tensor = images * self.factor
+        return darker
+
+
+@pytest.mark.filterwarnings("ignore:.*this fit will run with no optimizer")
+def test_augments_images_that_are_trained_on_and_no_others() -> None:
+    class Watch(LightningModule):
+        def __init__(self) -> None:
+            super().__init__()
+            self.seen: dict[str, list[Tensor]] = {}
+            self.labels: list[Tensor] = []
+
+        def _keep(self, stage: str, batch: tuple[Tensor, Tensor]) -> None:
+            self.seen.setdefault(stage, []).append(batch[0])
+            if stage == "train":
+                self.labels.append(batch[1])
+
+        def training_step(self, batch: tuple[Tensor, Tensor]) -> None:
+            self._keep("train", batch)
+
+        def validation_step(self, batch: tuple[Tensor, Tensor]) -> None:
+            self._keep("val", batch)
+
+        def test_step(self, batch: tuple[Tensor, Tensor]) -> None:
+            self._keep("test", batch)
+
+        def predict_step(self, batch: tuple[Tensor, Tensor]) -> None:
+            self._keep("predict", batch)
+
+        def configure_optimizers(self) -> None:
+            return None
+
+    data = MNISTDataModule(source="sample", augment=Negative())
+    assert "augment" not in data.hparams
+    model, trainer = Watch(), quiet_trainer(max_epochs=1)
+    trainer.fit(model, data)
+    trainer.validate(model, data, verbose=False)
+    trainer.test(model, data, verbose=False)
+    trainer.predict(model, data)
+    for stage, batches in model.seen.items():
+        images = torch.cat(batches)
+        darkest, brightest = float(images.min()), float(images.max())
+        assert (darkest, brightest) == ((-1, 0) if stage == "train" else (0, 1)), stage
+    assert model.seen.keys() == {"train", "val", "test", "predict"}
+    assert torch.equal(torch.cat(model.labels).sort().values, data.train_set.labels.sort().values)
 
 
 @pytest.mark.parametrize(

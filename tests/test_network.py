@@ -6,6 +6,7 @@ import pytest
 import torch
 from torch import nn
 from torch.nn import functional
+from torch.nn.modules.batchnorm import _BatchNorm
 
 from mnist_lightning import DigitCNN
 
@@ -79,3 +80,51 @@ def test_dropout_and_width_are_arguments() -> None:
     images = torch.rand(3, 1, 28, 28)
     assert network(images).shape == (3, 26)
     torch.testing.assert_close(network(images), network.eval()(images))
+
+
+def trained_a_little(network: DigitCNN) -> DigitCNN:
+    """Gives a network statistics and weights that are nowhere those of its beginning."""
+    for _ in range(20):
+        network(torch.rand(32, 1, 28, 28) * 2)
+    for parameter in network.parameters():
+        parameter.data += 0.05 * torch.randn_like(parameter)
+    return network.eval()
+
+
+def test_batch_norm_adds_no_parameter_and_normalises_hidden_values_while_training() -> None:
+    network = DigitCNN(batch_norm=True)
+    assert sum(parameter.numel() for parameter in network.parameters()) == 37_610
+    norms = [layer for layer in network.modules() if isinstance(layer, _BatchNorm)]
+    seen: list[torch.Tensor] = []
+    for norm in norms:
+        norm.register_forward_hook(lambda _module, _args, output: seen.append(output))
+    network(torch.rand(64, 1, 28, 28))
+    assert [hidden.shape[1] for hidden in seen] == [8, 16, 128]
+    for hidden in seen:
+        values = hidden.transpose(0, 1).flatten(1)
+        torch.testing.assert_close(values.mean(1), torch.zeros(len(values)), rtol=0, atol=1e-4)
+        torch.testing.assert_close(
+            values.var(1, correction=0), torch.ones(len(values)), rtol=0, atol=1e-2
+        )
+    for norm in norms:  # the bias comes behind
+        assert norm.bias.requires_grad
+
+
+@pytest.mark.parametrize("batch_norm", [True, False])
+def test_folded_is_the_plain_network_with_the_same_outputs(batch_norm: bool) -> None:
+    network = trained_a_little(DigitCNN(0.4, num_classes=7, batch_norm=batch_norm))
+    before = {name: value.clone() for name, value in network.state_dict().items()}
+    plain = network.folded().eval()
+    images = torch.rand(32, 1, 28, 28)
+    torch.testing.assert_close(plain(images), network(images), rtol=0, atol=1e-4)
+    assert plain(images).std() > 0.1
+    expected = {name: value.shape for name, value in DigitCNN(num_classes=7).state_dict().items()}
+    assert {name: value.shape for name, value in plain.state_dict().items()} == expected
+    assert all(parameter.requires_grad for parameter in plain.parameters())
+    (dropout,) = (layer for layer in plain.modules() if isinstance(layer, nn.Dropout))
+    assert dropout.p == 0.4
+    for name, value in network.state_dict().items():  # and leaves its origin alone
+        torch.testing.assert_close(value, before[name])
+    for parameter in plain.parameters():
+        parameter.data.zero_()
+    assert network(images).any()

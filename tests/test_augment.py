@@ -1,0 +1,159 @@
+"""Random distortions of whole batches."""
+
+import math
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+from torch.utils._python_dispatch import TorchDispatchMode
+from typing_extensions import override
+
+from mnist_lightning import MNISTDataModule, RandomDistortion
+
+
+def centres(images: Tensor) -> Tensor:
+    """Returns where the centre of mass of each image lies, (x, y) in pixels from the middle."""
+    weights = images.flatten(1) / images.flatten(1).sum(1, keepdim=True)
+    height, width = images.shape[-2:]
+    y, x = torch.meshgrid(torch.arange(height), torch.arange(width), indexing="ij")
+    places = torch.stack([x - (width - 1) / 2, y - (height - 1) / 2], dim=-1).flatten(0, 1)
+    return weights @ places.float()
+
+
+def moments(images: Tensor) -> Tensor:
+    """Returns the second moments xx, xy, yy of each image around its centre, in pixels²."""
+    weights = images.flatten(1) / images.flatten(1).sum(1, keepdim=True)
+    height, width = images.shape[-2:]
+    y, x = torch.meshgrid(torch.arange(height), torch.arange(width), indexing="ij")
+    places = torch.stack([x, y], dim=-1).flatten(0, 1).float() - centres(images)[:, None]
+    places -= torch.tensor([(width - 1) / 2, (height - 1) / 2])
+    products = [places[..., 0] ** 2, places.prod(-1), places[..., 1] ** 2]
+    return torch.stack([(weights * product).sum(1) for product in products], dim=1)
+
+
+def bars(count: int, height: int = 40, width: int = 40) -> Tensor:
+    """Returns upright bars, 4 pixels wide and 20 high, in the middle."""
+    images = torch.zeros(count, 1, height, width)
+    y, x = height // 2, width // 2
+    images[..., y - 10 : y + 10, x - 2 : x + 2] = 1.0
+    return images
+
+
+@pytest.fixture(autouse=True)
+def _seed() -> None:
+    torch.manual_seed(0)
+
+
+def test_without_amounts_an_image_stays_as_it_is() -> None:
+    for shape in ((5, 1, 28, 28), (3, 3, 20, 32)):
+        images = torch.rand(shape)
+        torch.testing.assert_close(RandomDistortion()(images), images, rtol=0, atol=1e-4)
+
+
+def test_each_image_has_an_amount_of_its_own_and_the_batch_is_left_alone() -> None:
+    images = bars(100)
+    distort = RandomDistortion(5, 0.05, 0.05, 1, 0.5, 0.3)
+    distorted = distort(images)
+    assert len({tuple(image.flatten().tolist()) for image in distorted}) == 100
+    torch.testing.assert_close(images, bars(100))
+    assert not torch.equal(distort(images), distorted)
+    assert (distorted.min(), distorted.max()) >= (0, 0.9)
+    assert distorted.max() <= 1 + 1e-6
+    torch.manual_seed(1)
+    first = distort(images)
+    torch.manual_seed(1)
+    assert torch.equal(distort(images), first)
+
+
+@pytest.mark.parametrize("size", [(40, 40), (40, 64)], ids=str)
+def test_translates_by_pixels_along_both_axes(size: tuple[int, int]) -> None:
+    shift = centres(RandomDistortion(translation=2)(bars(2000, *size))) - centres(bars(1, *size))
+    assert shift.mean(0).tolist() == pytest.approx([0, 0], abs=0.2)
+    assert shift.std(0).tolist() == pytest.approx([2, 2], rel=0.1)
+
+
+@pytest.mark.parametrize("size", [(40, 40), (40, 64)], ids=str)
+def test_rotates_by_degrees_without_a_change_of_size(size: tuple[int, int]) -> None:
+    xx, xy, yy = moments(RandomDistortion(rotation=10)(bars(2000, *size))).unbind(1)
+    angles = 0.5 * torch.atan2(2 * xy, yy - xx)
+    assert float(angles.mean()) == pytest.approx(0, abs=math.radians(1))
+    assert float(angles.std()) == pytest.approx(math.radians(10), rel=0.1)
+    before = moments(bars(1, *size))[0]
+    torch.testing.assert_close(
+        xx + yy, torch.full((2000,), float(before[0] + before[2])), rtol=0.03, atol=0
+    )
+
+
+def test_scales_each_axis_by_an_amount_of_its_own() -> None:
+    xx, _, yy = (moments(RandomDistortion(scale=0.1)(bars(2000))) / moments(bars(1))).unbind(1)
+    across, down = xx.log() / 2, yy.log() / 2
+    assert float(down.mean()) == pytest.approx(0, abs=0.02)
+    assert float(down.std()) == pytest.approx(0.1, rel=0.15)
+    assert float(across.std()) == pytest.approx(0.1, rel=0.25)  # coarser: 4 pixels
+    assert abs(float(torch.corrcoef(torch.stack([across, down]))[0, 1])) < 0.1
+
+
+def test_slants_columns_and_keeps_rows() -> None:
+    _, xy, yy = moments(RandomDistortion(shear=0.2)(bars(2000))).unbind(1)
+    assert float((xy / yy).mean()) == pytest.approx(0, abs=0.02)
+    assert float((xy / yy).std()) == pytest.approx(0.2, rel=0.1)
+    torch.testing.assert_close(yy, moments(bars(1))[0, 2].expand(2000), rtol=0.02, atol=0)
+
+
+def test_bends_smoothly() -> None:
+    """Grey ramps show by how much each pixel was shifted."""
+    ramp = torch.linspace(0, 1, 40).expand(2000, 1, 40, 40)
+    shift = (RandomDistortion(elastic=1.5)(ramp) - ramp)[..., 8:-8, 8:-8] * 39
+    assert float(shift.mean()) == pytest.approx(0, abs=0.1)
+    assert 0.6 < float(shift.std()) < 1.5  # knots lie further out than most pixels
+    across, down = shift.diff(dim=-1).abs(), shift.diff(dim=-2).abs()
+    assert max(float(across.max()), float(down.max())) < 1
+    assert shift.std(dim=(-1, -2)).mean() > 0.2  # no mere translation
+
+
+def test_makes_strokes_thicker_and_thinner() -> None:
+    bar = bars(1)
+    ink = RandomDistortion(stroke=0.5)(bars(2000)).sum(dim=(1, 2, 3)) / bar.sum()
+    assert 0.4 < float((ink > 1).float().mean()) < 0.6
+    thickest, thinnest = 6 * 22 / (4 * 20), 2 * 18 / (4 * 20)
+    assert float(ink.max()) == pytest.approx(thickest, rel=1e-3)
+    assert float(ink.min()) == pytest.approx(thinnest, rel=1e-3)
+    half = RandomDistortion(stroke=0.01)(bar)
+    assert half.sum() != bar.sum()
+    assert float(half.sum() / bar.sum()) == pytest.approx(1, abs=0.03)
+
+
+def test_what_comes_from_outside_is_black() -> None:
+    white = torch.ones(500, 1, 28, 28)
+    moved = RandomDistortion(translation=5)(white)
+    assert moved[:, 0, 0, 0].min() == 0
+    assert moved.max() <= 1 + 1e-6
+
+
+class Operations(TorchDispatchMode):  # type: ignore[no-untyped-call]
+    """Counts operations."""
+
+    count = 0
+
+    @override
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        self.count += 1
+        return func(*args, **(kwargs or {}))
+
+
+def test_handles_whole_batches() -> None:
+    counts = []
+    for size in (2, 512):
+        with Operations() as operations:  # type: ignore[no-untyped-call]
+            RandomDistortion(5, 0.1, 0.1, 1, 0.5, 0.3)(torch.rand(size, 1, 28, 28))
+        counts.append(operations.count)
+    assert counts[0] == counts[1] < 120
+
+
+def test_a_digit_is_still_that_digit(sample: MNISTDataModule) -> None:
+    images = sample.train_set.images[:200] / 255
+    distorted = RandomDistortion(5, 0.05, 0.05, 0.5, 0.3, 0.2)(images)
+    rows = torch.stack([images.flatten(1), distorted.flatten(1)], dim=1)
+    alike = [float(torch.corrcoef(pair)[0, 1]) for pair in rows]
+    assert 0.7 < sum(alike) / len(alike) < 0.99
