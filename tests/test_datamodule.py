@@ -178,7 +178,7 @@ class Negative(nn.Module):
         return darker
 
 
-@pytest.mark.filterwarnings("ignore:.*this fit will run with no optimizer")
+@pytest.mark.filterwarnings("ignore:.*(will run with no optimizer|training_step. returned)")
 def test_augments_images_that_are_trained_on_and_no_others() -> None:
     class Watch(LightningModule):
         def __init__(self) -> None:
