@@ -1,5 +1,7 @@
 """Which checkpoint is meant, and reading it without trusting it."""
 
+import hashlib
+import json
 import logging
 import pickle
 import zipfile
@@ -7,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import safe_open
 
 from mnist_lightning import runs
 from mnist_lightning.errors import CheckpointError
@@ -15,12 +18,16 @@ log = logging.getLogger(__name__)
 
 Checkpoint = dict[str, Any]
 
+PRETRAINED = Path(__file__).parent / "pretrained" / "digits.safetensors"
+PRETRAINED_SHA256 = "16580c7f97cdd8dbd7444380cb4f36222c9572d63f4b1070f7ea9e7074f21477"
+
 
 def find(name: str, root: Path) -> tuple[Path, Checkpoint]:
     """Finds the checkpoint that ``--ckpt_path`` names and reads it.
 
     Args:
-        name: ``best`` or ``last``, of the newest run that holds a whole checkpoint, or a path.
+        name: ``best`` or ``last``, of the newest run that holds a whole checkpoint, ``pretrained``
+            for the weights in this package, or a path.
         root: The folder with ``lightning_logs``.
 
     Returns:
@@ -29,6 +36,8 @@ def find(name: str, root: Path) -> tuple[Path, Checkpoint]:
     Raises:
         CheckpointError: If there is none, or it is not a whole checkpoint of Lightning.
     """
+    if name == "pretrained":
+        return PRETRAINED, pretrained()
     if name not in ("best", "last"):
         return Path(name), read(Path(name))
     other = "last" if name == "best" else "best"
@@ -80,13 +89,37 @@ def read(path: Path) -> Checkpoint:
     return checkpoint
 
 
+def pretrained() -> Checkpoint:
+    """Reads the weights in this package, which their model card describes.
+
+    Returns:
+        What a checkpoint of ``MNISTClassifier`` holds, without the state of a training.
+
+    Raises:
+        CheckpointError: If the file is missing or not as it was shipped.
+    """
+    try:
+        content = PRETRAINED.read_bytes()
+    except OSError as error:
+        raise CheckpointError(f"{PRETRAINED} cannot be read ({error.strerror})") from error
+    if hashlib.sha256(content).hexdigest() != PRETRAINED_SHA256:
+        raise CheckpointError(f"{PRETRAINED} is damaged; install the package again")
+    with safe_open(PRETRAINED, "pt") as file:
+        weights = {f"network.{name}": file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+        training: Checkpoint = json.loads(file.metadata()["training"])
+    return training | {"state_dict": weights}
+
+
 def settings(checkpoint: Checkpoint) -> dict[str, dict[str, Any]]:
     """Returns the options that belong to the weights, as a config: they are the defaults beside it.
 
     Only plain values are taken, so nothing that a checkpoint names is imported.
     """
     wanted = {
-        "model": ("hyper_parameters", ("learning_rate", "dropout", "num_classes", "batch_norm")),
+        "model": (
+            "hyper_parameters",
+            ("learning_rate", "dropout", "num_classes", "batch_norm", "width"),
+        ),
         "data": ("datamodule_hyper_parameters", ("source", "val_fraction", "split_seed")),
     }
     config: dict[str, dict[str, Any]] = {}

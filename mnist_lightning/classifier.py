@@ -15,9 +15,12 @@ from torch.optim.lr_scheduler import OneCycleLR
 from torchmetrics import Metric, MetricCollection
 from typing_extensions import override
 
-from mnist_lightning import keras_file
-from mnist_lightning.errors import InvalidArgumentError
+from mnist_lightning import checkpoints, keras_file
+from mnist_lightning.errors import CheckpointError, InvalidArgumentError
 from mnist_lightning.network import DigitCNN
+
+TEMPERATURE = 2.0  # of what teachers say
+TEACHERS_SHARE = 0.9  # of the loss; the rest is that of the labels
 
 
 class MNISTClassifier(LightningModule):
@@ -25,6 +28,9 @@ class MNISTClassifier(LightningModule):
 
     Logs ``train/loss``, ``train/acc``, ``val/loss``, ``val/acc`` (once an epoch), ``test/loss`` and
     ``test/acc``: cross-entropy in nats and accuracy in [0, 1], means over images.
+
+    Keras adds Adam's epsilon (1e-7 here as there) before it corrects the second moment's bias,
+    PyTorch after it: to take Keras's steps exactly, divide it by ``sqrt(1 - 0.999 ** step)``.
 
     Args:
         network: Maps images ``(N, C, H, W)`` to logits ``(N, num_classes)``; default: ``DigitCNN``.
@@ -41,6 +47,10 @@ class MNISTClassifier(LightningModule):
             training; ``network.folded()`` then gives the plain network with the same outputs.
         weight_decay: Part of each weight that is taken off, times the step size, in each step,
             apart from Adam (AdamW; Loshchilov and Hutter, 2019).
+        width: By how much the hidden layers of the default network are wider than the notebook's.
+        teachers: Checkpoints of models from whose answers to the same images this one learns, more
+            than from the labels (Hinton, Vinyals and Dean, 2015); ``train/loss`` stays that of the
+            labels.
 
     Raises:
         InvalidArgumentError: If an argument is out of range.
@@ -62,6 +72,8 @@ class MNISTClassifier(LightningModule):
         compile: bool = False,
         batch_norm: bool = False,
         weight_decay: float = 0.0,
+        width: int = 1,
+        teachers: list[str] | None = None,
     ) -> None:
         super().__init__()
         if not 0 < learning_rate < math.inf:
@@ -84,18 +96,24 @@ class MNISTClassifier(LightningModule):
             raise InvalidArgumentError(
                 "weight_decay", weight_decay, "it must not be negative (0 switches it off)"
             )
+        if width < 1:
+            raise InvalidArgumentError("width", width, "it must be at least 1, the notebook's")
         if num_classes < 2:
             raise InvalidArgumentError("num_classes", num_classes, "it must be at least 2")
-        learning_rate = float(learning_rate)  # NumPy's could not be read from a checkpoint again
+        # NumPy's numbers and paths could not be read from a checkpoint again.
+        learning_rate = float(learning_rate)
+        teachers = [str(path) for path in teachers or ()]
         self.save_hyperparameters(ignore=["network"])
         self.learning_rate = learning_rate
         self.schedule = schedule
         self.label_smoothing = label_smoothing
         self.weight_decay = weight_decay
+        self.teachers = teachers
+        self._teaching: list[nn.Module] = []  # as a list, they are no part of this model
         self.compiles = compile
         self.num_classes = num_classes
         if network is None:
-            network = DigitCNN(dropout, num_classes, batch_norm)
+            network = DigitCNN(dropout, num_classes, batch_norm, width)
             self.example_input_array = torch.zeros(1, 1, 28, 28)
         self.network = network
         metrics = MetricCollection({"loss": MeanOverImages(), "acc": MeanOverImages()})
@@ -104,8 +122,27 @@ class MNISTClassifier(LightningModule):
         self.test_metrics = metrics.clone(prefix="test/")
 
     @classmethod
+    def from_pretrained(cls, **arguments: Any) -> Self:
+        """Returns a model with the weights that come with the package; needs no network.
+
+        ``mnist_lightning/pretrained/README.md`` tells how they were made and how good they are.
+
+        Args:
+            **arguments: Those of the constructor, for a training that goes on from them.
+
+        Raises:
+            CheckpointError: If the file with the weights is missing or damaged.
+        """
+        checkpoint = checkpoints.pretrained()
+        model = cls(**{"dropout": checkpoint["hyper_parameters"]["dropout"], **arguments})
+        model.load_state_dict(checkpoint["state_dict"])
+        return model
+
+    @classmethod
     def from_keras(cls, path: str | Path, **arguments: Any) -> Self:
         """Returns a model with the weights of the notebook's model in Keras; needs ``h5py``.
+
+        As any module it starts in training mode, so call ``eval`` before you use it by hand.
 
         Args:
             path: What Keras saved: ``.keras``, or the weights alone (``.weights.h5``). Nothing in
@@ -136,6 +173,35 @@ class MNISTClassifier(LightningModule):
         else:
             super().__setattr__(name, value)
 
+    def load_teachers(self) -> None:
+        """Reads the checkpoints of ``teachers``; a fit does so by itself.
+
+        Raises:
+            CheckpointError: If one cannot be read, or is not of a model with the default network.
+        """
+        self._teaching = []
+        for path in map(Path, self.teachers):
+            if not path.exists():
+                raise CheckpointError(
+                    f"the teacher {path} does not exist; train it first, or name others in teachers"
+                )
+            checkpoint = checkpoints.read(path)
+            teacher = MNISTClassifier(**checkpoints.settings(checkpoint)["model"])
+            try:
+                teacher.load_state_dict(checkpoint["state_dict"])
+            except RuntimeError as error:
+                raise CheckpointError(
+                    f"the teacher {path} has another network than DigitCNN"
+                ) from error
+            self._teaching.append(teacher.network.eval().requires_grad_(False))
+
+    @override
+    def on_fit_start(self) -> None:
+        if not self._teaching:
+            self.load_teachers()
+        for teacher in self._teaching:
+            teacher.to(self.device)
+
     # Metrics begin afresh also where an earlier epoch was broken off, or ran in inference mode.
 
     @override
@@ -152,8 +218,13 @@ class MNISTClassifier(LightningModule):
 
     @override
     def training_step(self, batch: tuple[Tensor, Tensor]) -> Tensor:
-        loss, _ = self._step(batch, self.train_metrics, self.label_smoothing)
-        return loss
+        loss, logits = self._step(batch, self.train_metrics, self.label_smoothing)
+        if not self._teaching:
+            return loss
+        with torch.no_grad():
+            answers = [teacher(batch[0]).log_softmax(dim=1) for teacher in self._teaching]
+        taught = distillation_loss(logits, torch.stack(answers).mean(dim=0))
+        return TEACHERS_SHARE * taught + (1 - TEACHERS_SHARE) * loss
 
     @override
     def validation_step(self, batch: tuple[Tensor, Tensor]) -> Tensor:
@@ -219,6 +290,26 @@ class MNISTClassifier(LightningModule):
         if metrics["loss"].update_count == 1:  # once: Lightning computes it when the epoch ends
             self.log_dict(metrics, on_step=False, on_epoch=True)
         return loss, logits
+
+
+def distillation_loss(logits: Tensor, teacher_logits: Tensor) -> Tensor:
+    """Returns how far a model is from its teacher, both made less certain by a temperature.
+
+    Args:
+        logits: ``(N, num_classes)``.
+        teacher_logits: ``(N, num_classes)``.
+
+    Returns:
+        The mean Kullback-Leibler divergence, in nats, times the temperature squared, so that its
+        gradients are about as large as those of the cross-entropy (Hinton and others, 2015).
+    """
+    divergence = functional.kl_div(
+        (logits / TEMPERATURE).log_softmax(dim=1),
+        (teacher_logits / TEMPERATURE).log_softmax(dim=1),
+        reduction="batchmean",
+        log_target=True,
+    )
+    return divergence * TEMPERATURE**2
 
 
 class MeanOverImages(Metric):

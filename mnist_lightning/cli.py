@@ -101,6 +101,7 @@ class MNISTCLI(LightningCLI):
         self.ckpt_path: Path | None = None
         self.checkpoint: checkpoints.Checkpoint = {}
         self.resumes = False
+        self.pretrained = False
         self._kept: list[ModelCheckpoint] = []
         self._args = args
         try:
@@ -142,8 +143,9 @@ class MNISTCLI(LightningCLI):
             "--ckpt_path",
             type=str | None,
             default=None,
-            help="A checkpoint file, or best or last, of the newest run. fit goes on from it, for "
-            "last in that run's folder, else in a new one; the others take best by default.",
+            help="A checkpoint file; best or last, of the newest run; or pretrained, the weights "
+            "in this package. fit goes on from it, for last in that run's folder, else in a new "
+            "one, and starts afresh from pretrained; the others take best by default.",
         )
 
     @override
@@ -165,23 +167,26 @@ class MNISTCLI(LightningCLI):
             raise InvalidArgumentError("--seed_everything", seed, "it must lie in 0 to 4294967295")
         name = self.config[subcommand].ckpt_path
         if name == "":
-            raise InvalidArgumentError("--ckpt_path", name, "name best, last or a file")
+            raise InvalidArgumentError("--ckpt_path", name, "name best, last, pretrained or a file")
         if name is None and subcommand == "fit":
             return
         name = name or "best"
         root = Path(self.config[subcommand].trainer.default_root_dir or "")
         self.ckpt_path, self.checkpoint = checkpoints.find(name, root)
         self.resumes = subcommand == "fit" and name == "last"
+        self.pretrained = name == "pretrained"
         run_config = self.ckpt_path.parent.parent / "config.yaml"
-        config = (
-            str(run_config)
-            if self.resumes and run_config.is_file()
-            else yaml.safe_dump(checkpoints.settings(self.checkpoint))
-        )
+        if self.resumes and run_config.is_file():
+            config = str(run_config)
+        else:
+            settings = checkpoints.settings(self.checkpoint)
+            if self.pretrained:  # they need not be used on what they were trained on
+                del settings["data"]["source"]
+            config = yaml.safe_dump(settings)
         # What belongs to the checkpoint comes first, so that the user's own options override it.
         place = args.index(subcommand) + 1
         self.config = parser.parse_args([*args[:place], "--config", config, *args[place:]])
-        if subcommand == "fit":
+        if subcommand == "fit" and not self.pretrained:
             self._check_resume(self.config[subcommand])
         # Kept from LightningCLI, which would override those options and import classes named in it.
         self.config[subcommand].ckpt_path = None
@@ -204,7 +209,8 @@ class MNISTCLI(LightningCLI):
         if self.resumes:
             self.save_config_kwargs = {"overwrite": True}  # with what the user changed, if anything
         elif self.ckpt_path is not None:
-            self.config[self.subcommand].ckpt_path = str(self.ckpt_path)
+            name = "pretrained" if self.pretrained else str(self.ckpt_path)
+            self.config[self.subcommand].ckpt_path = name
         if self.subcommand == "validate":
             self.save_config_callback = None  # it only prints
 
@@ -230,6 +236,8 @@ class MNISTCLI(LightningCLI):
         if self.model.example_input_array is None:  # TensorBoard's graph is traced with it
             self.model.example_input_array = torch.zeros(1, 1, 28, 28)
         self._load_weights()
+        if self.subcommand == "fit":
+            self.model.load_teachers()  # before anything is written
 
     @override
     def instantiate_trainer(self, **kwargs: Any) -> Trainer:
@@ -279,7 +287,8 @@ class MNISTCLI(LightningCLI):
         """Trains, then tests the best checkpoint, or the last one where nothing was validated."""
         self._print_start()
         done = self.checkpoint.get("global_step")
-        self.trainer.fit(ckpt_path=self.ckpt_path, weights_only=True, **kwargs)
+        go_on = None if self.pretrained else self.ckpt_path
+        self.trainer.fit(ckpt_path=go_on, weights_only=True, **kwargs)
         if self.trainer.global_step == done:
             _print("Nothing was left to train; raise --trainer.max_epochs to go on")
             if self._folder is not None and (self._folder / "results.json").exists():
@@ -386,9 +395,12 @@ class MNISTCLI(LightningCLI):
         _print(f"Weights:    {weights}")
         _print(f"Data:       {self.datamodule.dataset_name}")
         trained = checkpoints.settings(self.checkpoint)["data"].get("source")
+        if self.pretrained:  # also where a fit began with them
+            trained = "mnist"
         if (trained, self.datamodule.source) == ("mnist", "sample"):
             _print(
-                "NOTE: trained on all of MNIST, the weights have seen the sample's digits before"
+                "NOTE: these digits were not held out: the weights were trained on all of MNIST's "
+                "training images, and the sample's are among them"
             )
         elif (trained, self.datamodule.source) == ("sample", "mnist"):
             _print("NOTE: the weights were trained on the sample only, not on MNIST")

@@ -10,6 +10,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from typing_extensions import override
 
 from mnist_lightning import MNISTDataModule, RandomDistortion
+from mnist_lightning.errors import InvalidArgumentError
 
 
 def centres(images: Tensor) -> Tensor:
@@ -149,6 +150,13 @@ def test_handles_whole_batches() -> None:
             RandomDistortion(5, 0.1, 0.1, 1, 0.5, 0.3)(torch.rand(size, 1, 28, 28))
         counts.append(operations.count)
     assert counts[0] == counts[1] < 120
+
+
+@pytest.mark.parametrize("name", ["rotation", "scale", "shear", "translation", "elastic", "stroke"])
+@pytest.mark.parametrize("amount", [-0.1, math.inf, math.nan])
+def test_refuses_amounts_out_of_range(name: str, amount: float) -> None:
+    with pytest.raises(InvalidArgumentError, match=f"^{name} is {amount!r}; it must not"):
+        RandomDistortion(**{name: amount})
 
 
 def test_a_digit_is_still_that_digit(sample: MNISTDataModule) -> None:

@@ -10,7 +10,7 @@ import pytest
 import torch
 from conftest import Run
 
-from mnist_lightning import checkpoints
+from mnist_lightning import MNISTClassifier, checkpoints
 from mnist_lightning.errors import CheckpointError
 
 
@@ -155,3 +155,24 @@ def test_a_real_checkpoint_has_settings(fitted: Run) -> None:
         },
         "data": {"source": "sample", "val_fraction": 0.2, "split_seed": 0},
     }
+
+
+def test_the_weights_in_the_package_are_those_that_were_shipped(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert checkpoints.PRETRAINED.stat().st_size < 200_000
+    content = checkpoints.pretrained()
+    weights = content["state_dict"]
+    assert sum(value.numel() for value in weights.values()) == 37_610
+    assert weights.keys() == MNISTClassifier().state_dict().keys()
+    assert "optimizer_states" not in content
+
+    damaged = bytearray(checkpoints.PRETRAINED.read_bytes())
+    damaged[len(damaged) // 2] ^= 1
+    (tmp_path / "digits.safetensors").write_bytes(damaged)
+    monkeypatch.setattr(checkpoints, "PRETRAINED", tmp_path / "digits.safetensors")
+    with pytest.raises(CheckpointError, match=r"digits\.safetensors is damaged; install"):
+        checkpoints.pretrained()
+    (tmp_path / "digits.safetensors").unlink()
+    with pytest.raises(CheckpointError, match="cannot be read"):
+        MNISTClassifier.from_pretrained()

@@ -554,6 +554,53 @@ def test_a_second_test_still_finds_the_run_with_the_weights(trained: Path) -> No
         assert path.parent.parent.name == "version_0"
 
 
+def test_pretrained_weights_are_tested_anywhere(
+    workdir: Path, capsys: pytest.CaptureFixture[str], files: Files
+) -> None:
+    main(["test", "--ckpt_path", "pretrained", "--data.source", "sample"])
+    run = workdir / "lightning_logs" / "version_0"
+    assert results(run)["test/acc"] > 0.995
+    assert results(run)["parameters"] == 37_610
+    out = capsys.readouterr().out
+    assert "digits.safetensors (epoch " in out
+    assert "NOTE: these digits were not held out" in out
+
+    files.write(workdir / "data")  # in place of MNIST, which has held its test images out
+    main(["test", "--ckpt_path", "pretrained"])
+    assert results(workdir / "lightning_logs" / "version_1")["dataset"] == "MNIST"
+    assert "NOTE" not in capsys.readouterr().out
+    config = yaml.safe_load((workdir / "lightning_logs/version_1/config.yaml").read_text())
+    assert config["ckpt_path"] == "pretrained"
+
+
+def test_fit_starts_from_the_pretrained_weights(
+    workdir: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    options = ["--data.source=sample", "--model.learning_rate=1e-12", "--trainer.max_epochs=1"]
+    cli = main(["fit", "--ckpt_path", "pretrained", *options])
+    expected = MNISTClassifier.from_pretrained().state_dict()
+    for name, value in cli.model.state_dict().items():
+        torch.testing.assert_close(value, expected[name], rtol=0, atol=1e-6)
+    assert cli.trainer.current_epoch == 1
+    assert cli.datamodule.val_fraction == 0.02  # so what validated then does so again
+    assert "NOTE: these digits were not held out" in capsys.readouterr().out
+    run = workdir / "lightning_logs" / "version_0"
+    last = torch.load(run / "checkpoints" / "last.ckpt", weights_only=True)
+    assert last["epoch"] == 0
+
+    main(["fit", "--config", str(run / "config.yaml"), "--model.dropout=0.1"])  # repeats it
+    assert (workdir / "lightning_logs" / "version_1" / "results.json").exists()
+
+
+def test_pretrained_weights_fit_their_network_only(
+    workdir: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as caught:
+        main(["test", "--ckpt_path", "pretrained", "--model.batch_norm=true"])
+    assert caught.value.code == 1
+    assert "was made by another network than this one" in capsys.readouterr().err
+
+
 def test_augmentation_and_batch_norm_are_options(workdir: Path) -> None:
     short = ["--data.source=sample", "--trainer.max_epochs=1", "--trainer.limit_train_batches=2"]
     options = ["--data.augment=mnist_lightning.RandomDistortion", "--data.augment.rotation=7"]
@@ -571,6 +618,27 @@ def test_augmentation_and_batch_norm_are_options(workdir: Path) -> None:
     assert tested.model.hparams["batch_norm"]
 
 
+def test_a_fit_without_its_teacher_leaves_nothing_behind(
+    workdir: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as caught:
+        main(["fit", "--data.source=sample", "--model.teachers=[nobody.ckpt]"])
+    assert caught.value.code == 1
+    assert "error: the teacher nobody.ckpt" in capsys.readouterr().err
+    assert list(workdir.iterdir()) == []
+
+
+def test_learns_from_an_earlier_run(workdir: Path) -> None:
+    short = ["--data.source=sample", "--trainer.max_epochs=1", "--trainer.limit_train_batches=2"]
+    teacher = main(["fit", *short, "--model.width=2"])
+    student = main(["fit", *short, f"--model.teachers=[{teacher.ckpt_path}]"])
+    assert student.model.hparams["teachers"] == [str(teacher.ckpt_path)]
+    shutil.rmtree(workdir / "lightning_logs" / "version_0")
+    main(["test"])  # the student needs no teacher any more
+    run = workdir / "lightning_logs" / "version_2"
+    assert results(run)["parameters"] == 37_610
+
+
 def test_a_mismatch_of_the_data_is_said(
     trained: Path, files: Files, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -585,7 +653,7 @@ def test_a_mismatch_of_the_data_is_said(
     content["datamodule_hyper_parameters"]["source"] = "mnist"
     torch.save(content, path)
     main(["test", "--data.source", "sample"])
-    assert "the weights have seen the sample's digits before" in capsys.readouterr().out
+    assert "NOTE: these digits were not held out" in capsys.readouterr().out
 
 
 def test_predict_writes_a_table(trained: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -697,7 +765,7 @@ def test_another_network_trains_and_is_tested(workdir: Path) -> None:
         ("--config wrong.yaml", 2, "does not accept option 'data.batchsize'"),
         ("--ckpt_path missing.ckpt", 1, "the checkpoint missing.ckpt does not exist"),
         ("--ckpt_path broken.yaml", 1, "broken.yaml is no checkpoint"),
-        ("--ckpt_path=", 2, "--ckpt_path is ''; name best, last or a file"),
+        ("--ckpt_path=", 2, "--ckpt_path is ''; name best, last, pretrained or a file"),
         ("--ckpt_path last", 1, "--ckpt_path is 'last', but no run below lightning_logs"),
     ],
 )

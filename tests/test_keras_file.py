@@ -15,6 +15,7 @@ from torch.optim import Adam
 
 os.environ["KERAS_BACKEND"] = "torch"
 os.environ["KERAS_TORCH_DEVICE"] = "cpu"
+import h5py
 import keras
 from keras import layers
 from keras.src.backend.common import dtypes
@@ -150,6 +151,20 @@ def test_takes_the_steps_of_keras(
         # A gradient of nothing but rounding is divided by its own size.
         most = 1e-5 if dtype == torch.float32 else most
         torch.testing.assert_close(found, torch.as_tensor(expected), rtol=0, atol=most)
+
+
+def test_what_a_training_adds_to_a_file_is_left_out(
+    tmp_path: Path, sample: MNISTDataModule
+) -> None:
+    model, path = notebook(), tmp_path / "digits.weights.h5"
+    images, labels = sample.train_set.images[:64] / 255, sample.train_set.labels[:64]
+    model.train_on_batch(images.permute(0, 2, 3, 1).numpy(), labels.numpy())  # Adam's moments
+    model.save_weights(path)
+    with h5py.File(path, "a") as file:  # as earlier versions of Keras 3 write it
+        file["layers/dropout/seed_generator/vars/0"] = [1, 2]
+    loaded = MNISTClassifier.from_keras(path)
+    for found, expected in zip(as_keras(loaded), model.get_weights(), strict=True):
+        torch.testing.assert_close(found, torch.as_tensor(expected))
 
 
 def test_a_keras_file_brings_its_rate_of_dropout_and_arguments_reach_the_model(

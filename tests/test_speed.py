@@ -1,16 +1,20 @@
 """What makes the training fast: causes are guarded here, since clocks differ between machines."""
 
+import time
 from collections import Counter
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 import yaml
+from torch.nn import functional
+from torch.optim import Optimizer
 from torch.utils._python_dispatch import TorchDispatchMode
 from typing_extensions import override
 
-from mnist_lightning import MNISTClassifier
+from mnist_lightning import MNISTClassifier, RandomDistortion
 from mnist_lightning.cli import main
 
 # What waits for a GPU: values that are read back, and shapes that depend on them.
@@ -82,3 +86,24 @@ def test_all_batches_of_the_gpu_recipe_have_one_size() -> None:
     assert options["model"]["compile"]  # anew for each size
     size = options["data"]["batch_size"]
     assert (48_000 % size, 12_000 % (4 * size), 10_000 % (4 * size)) == (0, 0, 0)
+
+
+def test_augmentation_costs_less_than_the_training_step() -> None:
+    """About a seventh of it: this fails only where images are handled singly, or a slow path is."""
+    images, labels = torch.rand(128, 1, 28, 28), torch.randint(10, (128,))
+    distort, model = RandomDistortion(7, 0.08, 0.1, 1, 0.3, 0.25), MNISTClassifier()
+    optimizer = model.configure_optimizers()
+    assert isinstance(optimizer, Optimizer)
+
+    def step() -> None:
+        torch.autograd.backward(functional.cross_entropy(model(images), labels))
+        optimizer.step()
+        optimizer.zero_grad()
+
+    seconds = {"augmentation": float("inf"), "step": float("inf")}
+    for _ in range(20):
+        for name, work in (("augmentation", lambda: distort(images)), ("step", step)):
+            begin = time.perf_counter()
+            work()
+            seconds[name] = min(seconds[name], time.perf_counter() - begin)
+    assert seconds["augmentation"] < seconds["step"] / 2

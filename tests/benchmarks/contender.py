@@ -24,13 +24,15 @@ def peak_memory() -> float:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1000
 
 
-def report(seconds: float, accuracy: float, imports: float) -> None:
+def report(seconds: float, accuracy: float, imports: float, loss: float | None = None) -> None:
     """Prints the last line, which the benchmark reads.
 
     Args:
         seconds: From the start of ``fit`` to its end.
         accuracy: On the test images, in [0, 1].
         imports: What :func:`peak_memory` said once everything was imported.
+        loss: Cross-entropy of the test images, in nats.
     """
     memory = peak_memory() - imports
-    print(json.dumps({"seconds": seconds, "accuracy": accuracy, "memory": memory}), flush=True)
+    result = {"seconds": seconds, "accuracy": accuracy, "memory": memory, "loss": loss}
+    print(json.dumps(result), flush=True)

@@ -50,4 +50,5 @@ if __name__ == "__main__":
         verbose=2,
     )
     seconds = time.perf_counter() - begin
-    report(seconds, model.evaluate(*test, verbose=0)[1], IMPORTS)
+    loss, accuracy = model.evaluate(*test, verbose=0)
+    report(seconds, accuracy, IMPORTS, loss)
