@@ -16,11 +16,9 @@ from torchmetrics import Metric, MetricCollection
 from typing_extensions import override
 
 from mnist_lightning import checkpoints, keras_file
+from mnist_lightning.distillation import distilled
 from mnist_lightning.errors import CheckpointError, InvalidArgumentError
 from mnist_lightning.network import DigitCNN
-
-TEMPERATURE = 2.0  # of what teachers say
-TEACHERS_SHARE = 0.9  # of the loss; the rest is that of the labels
 
 
 class MNISTClassifier(LightningModule):
@@ -223,8 +221,7 @@ class MNISTClassifier(LightningModule):
             return loss
         with torch.no_grad():
             answers = [teacher(batch[0]).log_softmax(dim=1) for teacher in self._teaching]
-        taught = distillation_loss(logits, torch.stack(answers).mean(dim=0))
-        return TEACHERS_SHARE * taught + (1 - TEACHERS_SHARE) * loss
+        return distilled(loss, logits, torch.stack(answers).mean(dim=0))
 
     @override
     def validation_step(self, batch: tuple[Tensor, Tensor]) -> Tensor:
@@ -290,26 +287,6 @@ class MNISTClassifier(LightningModule):
         if metrics["loss"].update_count == 1:  # once: Lightning computes it when the epoch ends
             self.log_dict(metrics, on_step=False, on_epoch=True)
         return loss, logits
-
-
-def distillation_loss(logits: Tensor, teacher_logits: Tensor) -> Tensor:
-    """Returns how far a model is from its teacher, both made less certain by a temperature.
-
-    Args:
-        logits: ``(N, num_classes)``.
-        teacher_logits: ``(N, num_classes)``.
-
-    Returns:
-        The mean Kullback-Leibler divergence, in nats, times the temperature squared, so that its
-        gradients are about as large as those of the cross-entropy (Hinton and others, 2015).
-    """
-    divergence = functional.kl_div(
-        (logits / TEMPERATURE).log_softmax(dim=1),
-        (teacher_logits / TEMPERATURE).log_softmax(dim=1),
-        reduction="batchmean",
-        log_target=True,
-    )
-    return divergence * TEMPERATURE**2
 
 
 class MeanOverImages(Metric):

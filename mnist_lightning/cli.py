@@ -417,7 +417,8 @@ class MNISTCLI(LightningCLI):
         folder = self._folder
         place = f"into {folder}" if folder else "without a run folder"
         seed = self.config[self.subcommand].seed_everything
-        _print(f"Training on {self.trainer.strategy.root_device} with seed {seed}, {place}")
+        start = " from the pretrained weights" if self.pretrained else ""
+        _print(f"Training{start} on {self.trainer.strategy.root_device} with seed {seed}, {place}")
 
     def _print_places(self) -> None:
         folder = self._folder

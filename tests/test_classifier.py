@@ -16,7 +16,7 @@ from torch.utils.data import DataLoader, TensorDataset
 from trainers import quiet_trainer
 
 from mnist_lightning import DigitCNN, MNISTClassifier, MNISTDataModule
-from mnist_lightning.classifier import distillation_loss
+from mnist_lightning.distillation import distilled
 from mnist_lightning.errors import CheckpointError, InvalidArgumentError
 
 
@@ -312,7 +312,7 @@ def test_teachers_answer_as_when_they_are_tested_and_do_not_learn(teacher: Path)
         torch.testing.assert_close(value, before[name])
 
 
-def test_a_tenth_of_the_loss_is_that_of_the_labels(teacher: Path) -> None:
+def test_the_loss_is_distilled_from_the_answers_to_the_same_images(teacher: Path) -> None:
     class Watch(Callback):
         losses: ClassVar[list[float]] = []
 
@@ -326,8 +326,7 @@ def test_a_tenth_of_the_loss_is_that_of_the_labels(teacher: Path) -> None:
     with torch.no_grad():
         logits = model(images)
         answers = [network(images) for network in model._teaching]
-    taught = float(distillation_loss(logits, answers[0]))
-    expected = 0.9 * taught + 0.1 * float(functional.cross_entropy(logits, labels))
+    expected = float(distilled(functional.cross_entropy(logits, labels), logits, answers[0]))
     assert Watch.losses == [pytest.approx(expected, rel=1e-5)]
 
 
@@ -344,14 +343,6 @@ def test_several_teachers_answer_with_their_mean(tmp_path: Path, teacher: Path) 
     probabilities = model.eval()(images).detach().softmax(dim=1).mean(dim=0)
     assert set(probabilities.topk(2).indices.tolist()) == {3, 5}
     assert abs(float(probabilities[3] - probabilities[5])) < 0.1
-
-
-def test_distillation_loss_is_the_divergence_at_a_temperature() -> None:
-    logits, teacher_logits = torch.randn(6, 10, dtype=torch.double), torch.randn(6, 10).double()
-    said, wanted = (logits / 2).softmax(1), (teacher_logits / 2).softmax(1)
-    expected = 4 * (wanted * (wanted / said).log()).sum(dim=1).mean()
-    torch.testing.assert_close(distillation_loss(logits, teacher_logits), expected)
-    assert float(distillation_loss(logits, logits + 5)) == pytest.approx(0, abs=1e-12)
 
 
 def test_says_what_is_wrong_with_a_teacher(tmp_path: Path, teacher: Path) -> None:

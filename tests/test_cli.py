@@ -583,7 +583,9 @@ def test_fit_starts_from_the_pretrained_weights(
         torch.testing.assert_close(value, expected[name], rtol=0, atol=1e-6)
     assert cli.trainer.current_epoch == 1
     assert cli.datamodule.val_fraction == 0.02  # so what validated then does so again
-    assert "NOTE: these digits were not held out" in capsys.readouterr().out
+    out = capsys.readouterr().out
+    assert out.startswith("Training from the pretrained weights on ")
+    assert "NOTE: these digits were not held out" in out
     run = workdir / "lightning_logs" / "version_0"
     last = torch.load(run / "checkpoints" / "last.ckpt", weights_only=True)
     assert last["epoch"] == 0
