@@ -121,6 +121,7 @@ def test_fit_fills_the_tabs_of_tensorboard(fitted: Run) -> None:
     }
     assert hparams(fitted.folder) == (
         {
+            "batch_norm": False,
             "batch_size": 128,
             "dropout": 0.2,
             "label_smoothing": 0.0,
@@ -130,6 +131,8 @@ def test_fit_fills_the_tabs_of_tensorboard(fitted: Run) -> None:
             "source": "sample",
             "split_seed": 0,
             "val_fraction": 0.2,
+            "weight_decay": 0.0,
+            "width": 1,
         },
         ["test/acc", "test/loss", "val/acc", "val/loss"],
     )
@@ -862,7 +865,7 @@ def test_help_is_short_and_says_what_ours_are(capsys: pytest.CaptureFixture[str]
     assert len(text.splitlines()) < 600
     words = " ".join(text.split())
     assert "--data.val_fraction VAL_FRACTION Part of the training images that validates" in words
-    assert "--ckpt_path CKPT_PATH A checkpoint file, or best or last" in words
+    assert "--ckpt_path CKPT_PATH A checkpoint file; best or last, of the newest run" in words
 
 
 # --- as a process

@@ -200,8 +200,9 @@ def test_augments_images_that_are_trained_on_and_no_others() -> None:
         def test_step(self, batch: tuple[Tensor, Tensor]) -> None:
             self._keep("test", batch)
 
-        def predict_step(self, batch: tuple[Tensor, Tensor]) -> None:
+        def predict_step(self, batch: tuple[Tensor, Tensor]) -> Tensor:
             self._keep("predict", batch)
+            return batch[0]
 
         def configure_optimizers(self) -> None:
             return None
