@@ -232,6 +232,7 @@ def test_one_process_lacks_something_and_none_waits(tmp_path: Path) -> None:
         model = Half()
         model.weight = torch.nn.Parameter(torch.zeros(1))
         trainer.test(model, DataLoader(data, batch_size=2), verbose=False)
+        torch.distributed.destroy_process_group()  # else its threads may end after Python
         """)
     )
     execute(script)
@@ -307,6 +308,7 @@ def test_with_two_processes(tmp_path: Path) -> None:
         torch.testing.assert_close(mistakes._kept[0], surest)
         with open(f"rank{trainer.global_rank}", "w") as file:
             json.dump([name for name, _ in written], file)
+        torch.distributed.destroy_process_group()  # else its threads may end after Python
         """)
     )
     execute(script)
