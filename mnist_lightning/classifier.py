@@ -123,7 +123,8 @@ class MNISTClassifier(LightningModule):
     def from_pretrained(cls, **arguments: Any) -> Self:
         """Returns a model with the weights that come with the package; needs no network.
 
-        ``mnist_lightning/pretrained/README.md`` tells how they were made and how good they are.
+        ``mnist_lightning/pretrained/README.md`` tells how they were made and how good they are. As
+        any module it starts in training mode, so call ``eval`` before you use it by hand.
 
         Args:
             **arguments: Those of the constructor, for a training that goes on from them.

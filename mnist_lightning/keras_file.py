@@ -17,13 +17,18 @@ _CONVOLUTION = {
     "padding": "valid",
     "strides": [1, 1],
 }
-_POOLING = {"data_format": "channels_last", "padding": "valid", "pool_size": [2, 2]}
+_POOLING = {
+    "data_format": "channels_last",
+    "padding": "valid",
+    "pool_size": [2, 2],
+    "strides": [2, 2],
+}
 # What the shapes of the weights do not tell.
 _LAYERS: list[tuple[str, dict[str, Any]]] = [
     ("Conv2D", _CONVOLUTION),
-    ("MaxPooling2D", _POOLING | {"strides": [2, 2]}),
+    ("MaxPooling2D", _POOLING),
     ("Conv2D", _CONVOLUTION),
-    ("MaxPooling2D", _POOLING | {"strides": [2, 2]}),
+    ("MaxPooling2D", _POOLING),
     ("Flatten", {}),
     ("Dense", {"activation": "relu"}),
     ("Dense", {}),  # softmax or logits: the weights are the same
@@ -74,19 +79,19 @@ def _check_layers(path: Path, model: dict[str, Any]) -> float:
     layers = [(layer["class_name"], layer["config"]) for layer in model["config"].get("layers", ())]
     rates = [config["rate"] for kind, config in layers if kind == "Dropout"]
     layers = [layer for layer in layers if layer[0] not in ("InputLayer", "Dropout")]
-    for wanted, found in zip(_LAYERS, layers, strict=False):
-        for name, value in wanted[1].items():
-            if found[0] == wanted[0] and found[1].get(name) != value:
-                raise CheckpointError(
-                    f"{path} is of another network than the notebook's: in a layer {found[0]} "
-                    f"{name} is {found[1].get(name)!r} instead of {value!r}"
-                )
-    if [kind for kind, _ in layers] != [kind for kind, _ in _LAYERS]:
+    kinds, wanted_kinds = [kind for kind, _ in layers], [kind for kind, _ in _LAYERS]
+    if kinds != wanted_kinds:
         raise CheckpointError(
             f"{path} is of another network than the notebook's: its layers are "
-            f"{', '.join(kind for kind, _ in layers) or 'none'} instead of "
-            f"{', '.join(kind for kind, _ in _LAYERS)}"
+            f"{', '.join(kinds) or 'none'} instead of {', '.join(wanted_kinds)}"
         )
+    for (kind, options), (_, config) in zip(_LAYERS, layers, strict=True):
+        for name, value in options.items():
+            if config.get(name) != value:
+                raise CheckpointError(
+                    f"{path} is of another network than the notebook's: in a layer {kind} "
+                    f"{name} is {config.get(name)!r} instead of {value!r}"
+                )
     return float(rates[0]) if rates else 0.0
 
 

@@ -73,6 +73,19 @@ def as_keras(model: MNISTClassifier, gradients: bool = False) -> list[Tensor]:
     return values
 
 
+def twins(dtype: torch.dtype, output: str = "softmax") -> tuple[MNISTClassifier, Any]:
+    """Returns our model and Keras's with the same weights, neither with dropout."""
+    ours, theirs = classifier().to(dtype), notebook(dropout=0.0, output=output)
+    theirs.set_weights([value.numpy() for value in as_keras(ours)])
+    return ours, theirs
+
+
+def digits(data: MNISTDataModule, number: int, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
+    """Returns the images and labels of a batch of 128."""
+    batch = data.train_set.part(torch.arange(128 * number, 128 * (number + 1)))
+    return batch.images.to(dtype) / 255, batch.labels
+
+
 @pytest.fixture(params=[(torch.float32, 1e-6), (torch.float64, 1e-12)], ids=["float32", "float64"])
 def precision(
     request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
@@ -92,8 +105,7 @@ def precision(
 def test_gives_the_logits_of_keras_on_a_thousand_digits(
     save: str, tmp_path: Path, sample: MNISTDataModule
 ) -> None:
-    model = notebook(output="linear")
-    model.set_weights([value.numpy() for value in as_keras(classifier())])
+    _, model = twins(torch.float32, output="linear")
     path = tmp_path / ("digits.keras" if save == "save" else "digits.weights.h5")
     getattr(model, save)(path)
     loaded = MNISTClassifier.from_keras(path).eval()
@@ -109,15 +121,13 @@ def test_gives_the_gradients_of_keras(
     precision: tuple[torch.dtype, float], sample: MNISTDataModule
 ) -> None:
     dtype, most = precision
-    ours, theirs = classifier().to(dtype), notebook(dropout=0.0)
-    theirs.set_weights([value.numpy() for value in as_keras(ours)])
-    batch = sample.train_set.part(torch.arange(128))
-    images = batch.images.to(dtype) / 255
+    ours, theirs = twins(dtype)
+    images, labels = digits(sample, 0, dtype)
 
-    found_loss = functional.cross_entropy(ours(images), batch.labels)
+    found_loss = functional.cross_entropy(ours(images), labels)
     torch.autograd.backward(found_loss)
     probabilities = theirs(images.permute(0, 2, 3, 1), training=True)
-    expected_loss = keras.losses.SparseCategoricalCrossentropy()(batch.labels, probabilities)
+    expected_loss = keras.losses.SparseCategoricalCrossentropy()(labels, probabilities)
     torch.autograd.backward(expected_loss)
 
     torch.testing.assert_close(found_loss, expected_loss, rtol=0, atol=most)
@@ -132,20 +142,18 @@ def test_takes_the_steps_of_keras(
 ) -> None:
     """Keras adds epsilon before it corrects the second moment's bias, PyTorch after it."""
     dtype, most = precision
-    ours, theirs = classifier().to(dtype), notebook(dropout=0.0)
-    theirs.set_weights([value.numpy() for value in as_keras(ours)])
+    ours, theirs = twins(dtype)
     optimizer = ours.configure_optimizers()
     assert isinstance(optimizer, Adam)
     (group,) = optimizer.param_groups
     begin = [value.clone() for value in as_keras(ours)]
     for step in range(1, 4):
         group["eps"] = 1e-7 / (1 - 0.999**step) ** 0.5
-        batch = sample.train_set.part(torch.arange(128 * step, 128 * (step + 1)))
-        images = batch.images.to(dtype) / 255
+        images, labels = digits(sample, step, dtype)
         optimizer.zero_grad()
-        torch.autograd.backward(functional.cross_entropy(ours(images), batch.labels))
+        torch.autograd.backward(functional.cross_entropy(ours(images), labels))
         optimizer.step()
-        theirs.train_on_batch(images.permute(0, 2, 3, 1).numpy(), batch.labels.numpy())
+        theirs.train_on_batch(images.permute(0, 2, 3, 1).numpy(), labels.numpy())
     for found, expected, before in zip(as_keras(ours), theirs.get_weights(), begin, strict=True):
         assert (found - before).abs().max() > 1e-3
         # A gradient of nothing but rounding is divided by its own size.
@@ -157,7 +165,7 @@ def test_what_a_training_adds_to_a_file_is_left_out(
     tmp_path: Path, sample: MNISTDataModule
 ) -> None:
     model, path = notebook(), tmp_path / "digits.weights.h5"
-    images, labels = sample.train_set.images[:64] / 255, sample.train_set.labels[:64]
+    images, labels = digits(sample, 0, torch.float32)
     model.train_on_batch(images.permute(0, 2, 3, 1).numpy(), labels.numpy())  # Adam's moments
     model.save_weights(path)
     with h5py.File(path, "a") as file:  # as earlier versions of Keras 3 write it

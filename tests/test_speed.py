@@ -88,6 +88,15 @@ def test_all_batches_of_the_gpu_recipe_have_one_size() -> None:
     assert (48_000 % size, 12_000 % (4 * size), 10_000 % (4 * size)) == (0, 0, 0)
 
 
+def test_augmentation_handles_whole_batches() -> None:
+    counts = []
+    for size in (2, 512):
+        with Counting() as counting:
+            RandomDistortion(5, 0.1, 0.1, 1, 0.5, 0.3)(torch.rand(size, 1, 28, 28))
+        counts.append(counting.calls.total())
+    assert counts[0] == counts[1] < 120
+
+
 def test_augmentation_costs_less_than_the_training_step() -> None:
     """About a seventh of it: this fails only where images are handled singly, or a slow path is."""
     images, labels = torch.rand(128, 1, 28, 28), torch.randint(10, (128,))
