@@ -7,6 +7,7 @@ from mnist_lightning.callbacks import (
     LearningCurves,
     MisclassifiedGrid,
     PredictionGrid,
+    SeedEveryEpoch,
     TrainingImages,
 )
 from mnist_lightning.classifier import MNISTClassifier
@@ -24,5 +25,6 @@ __all__ = [
     "MisclassifiedGrid",
     "PredictionGrid",
     "RandomDistortion",
+    "SeedEveryEpoch",
     "TrainingImages",
 ]

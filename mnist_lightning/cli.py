@@ -37,6 +37,7 @@ from mnist_lightning.callbacks import (
     LearningCurves,
     MisclassifiedGrid,
     PredictionGrid,
+    SeedEveryEpoch,
     TrainingImages,
 )
 from mnist_lightning.callbacks.epoch_callback import EpochCallback
@@ -267,7 +268,7 @@ class MNISTCLI(LightningCLI):
         if options.enable_progress_bar is not False:
             ours.append(EpochProgress())
         if fits:
-            ours += [LearningCurves(), TrainingImages(), FirstLayerFilters()]
+            ours += [SeedEveryEpoch(), LearningCurves(), TrainingImages(), FirstLayerFilters()]
         if fits or self.subcommand == "test":
             ours += [PredictionGrid(), ConfusionMatrix(), MisclassifiedGrid()]
         given = options.callbacks or []

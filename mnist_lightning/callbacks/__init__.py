@@ -6,6 +6,7 @@ from mnist_lightning.callbacks.first_layer_filters import FirstLayerFilters
 from mnist_lightning.callbacks.learning_curves import LearningCurves
 from mnist_lightning.callbacks.misclassified_grid import MisclassifiedGrid
 from mnist_lightning.callbacks.prediction_grid import PredictionGrid
+from mnist_lightning.callbacks.seed_every_epoch import SeedEveryEpoch
 from mnist_lightning.callbacks.training_images import TrainingImages
 
 __all__ = [
@@ -15,5 +16,6 @@ __all__ = [
     "LearningCurves",
     "MisclassifiedGrid",
     "PredictionGrid",
+    "SeedEveryEpoch",
     "TrainingImages",
 ]

@@ -1,0 +1,54 @@
+"""Random numbers that do not depend on what happened before."""
+
+import os
+import random
+from typing import Any
+
+import numpy as np
+import torch
+from lightning.pytorch import LightningModule, Trainer
+from typing_extensions import override
+
+from mnist_lightning.callbacks.epoch_callback import EpochCallback
+
+
+class SeedEveryEpoch(EpochCallback):
+    """Makes all that an epoch draws at random a function of seed, epoch and process.
+
+    A run that was broken off and goes on from the end of an epoch then shuffles, drops and distorts
+    as if it had never stopped. The seed is that of ``seed_everything``; where that was not called,
+    PyTorch's own, which checkpoints then hold. Loaders with workers draw before an epoch begins:
+    give them a sampler with ``set_epoch``.
+
+    Example:
+        >>> from lightning.pytorch import Trainer
+        >>> seeds = SeedEveryEpoch()
+        >>> trainer = Trainer(callbacks=[seeds], logger=False, enable_checkpointing=False)
+    """
+
+    def __init__(self) -> None:
+        self._given: int | None = None
+        self._drawn = 0
+
+    @override
+    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        given = os.environ.get("PL_GLOBAL_SEED")  # where seed_everything leaves it
+        self._given = int(given) if given else None
+        self._drawn = torch.initial_seed()
+
+    @override
+    def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        seed = self._drawn if self._given is None else self._given
+        words = np.random.SeedSequence((seed, trainer.current_epoch, trainer.global_rank))
+        one, other, third = words.generate_state(3)
+        random.seed(int(one))
+        np.random.seed(other)  # noqa: NPY002 - what others draw from it counts as well
+        torch.manual_seed(int(third))
+
+    @override
+    def state_dict(self) -> dict[str, Any]:
+        return {"seed": self._drawn}
+
+    @override
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        self._drawn = state_dict["seed"]
