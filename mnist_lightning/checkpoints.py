@@ -1,6 +1,7 @@
-"""Which checkpoint is meant, and reading it without trusting it."""
+"""Which checkpoint is meant, reading it without trusting it, and writing it in one piece."""
 
 import hashlib
+import io
 import json
 import logging
 import pickle
@@ -9,10 +10,13 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from lightning.pytorch.plugins import TorchCheckpointIO
 from safetensors import safe_open
+from typing_extensions import override
 
 from mnist_lightning import runs
 from mnist_lightning.errors import CheckpointError
+from mnist_lightning.files import write_atomically
 
 log = logging.getLogger(__name__)
 
@@ -22,13 +26,14 @@ PRETRAINED = Path(__file__).parent / "pretrained" / "digits.safetensors"
 PRETRAINED_SHA256 = "16580c7f97cdd8dbd7444380cb4f36222c9572d63f4b1070f7ea9e7074f21477"
 
 
-def find(name: str, root: Path) -> tuple[Path, Checkpoint]:
+def find(name: str, root: Path, untrained: bool = False) -> tuple[Path, Checkpoint]:
     """Finds the checkpoint that ``--ckpt_path`` names and reads it.
 
     Args:
         name: ``best`` or ``last``, of the newest run that holds a whole checkpoint, ``pretrained``
             for the weights in this package, or a path.
         root: The folder with ``lightning_logs``.
+        untrained: Whether ``best`` and ``last`` may be the checkpoint with which a run begins.
 
     Returns:
         Its path and content.
@@ -45,9 +50,12 @@ def find(name: str, root: Path) -> tuple[Path, Checkpoint]:
         for path in (run / "checkpoints" / f"{name}.ckpt", run / "checkpoints" / f"{other}.ckpt"):
             if path.exists():
                 try:
-                    return path, read(path)
+                    checkpoint = read(path)
                 except CheckpointError as error:
                     log.warning("WARNING: %s; looking for another one", error)
+                    continue
+                if untrained or checkpoint.get("global_step") != 0:
+                    return path, checkpoint
     raise CheckpointError(
         f"--ckpt_path is {name!r}, but no run below {root / runs.FOLDER} holds a checkpoint; run "
         "'python -m mnist_lightning fit' first, or name a file"
@@ -87,6 +95,37 @@ def read(path: Path) -> Checkpoint:
     ):
         raise CheckpointError(f"{path} is no checkpoint of Lightning")
     return checkpoint
+
+
+class AtomicCheckpointIO(TorchCheckpointIO):
+    """Writes a checkpoint beside its target, flushes it to disk and renames it into place.
+
+    Lightning writes into the system's folder for temporary files, from where moving is a copy if
+    that is another disk, and keeps quiet about a folder that cannot be written (as of 2.6).
+    """
+
+    @override
+    def save_checkpoint(
+        self, checkpoint: dict[str, Any], path: str | Path, storage_options: Any = None
+    ) -> None:
+        """Writes a file; places that are no files are left to Lightning.
+
+        Raises:
+            CheckpointError: If it cannot be written; what was there before is then still whole.
+        """
+        if "://" in str(path):
+            super().save_checkpoint(checkpoint, path, storage_options)
+            return
+        content = io.BytesIO()
+        torch.save(checkpoint, content)
+        try:
+            Path(path).parent.mkdir(parents=True, exist_ok=True)
+            write_atomically(Path(path), content.getbuffer())
+        except OSError as error:
+            raise CheckpointError(
+                f"the checkpoint {path} cannot be written ({error.strerror}); the one that was "
+                "there before is whole"
+            ) from error
 
 
 def pretrained() -> Checkpoint:

@@ -2,7 +2,7 @@
 
 import math
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Any, Literal, NoReturn, Self
 
 import torch
 from lightning.fabric.utilities.exceptions import MisconfigurationException
@@ -17,7 +17,7 @@ from typing_extensions import override
 
 from mnist_lightning import checkpoints, keras_file
 from mnist_lightning.distillation import distilled
-from mnist_lightning.errors import CheckpointError, InvalidArgumentError
+from mnist_lightning.errors import CheckpointError, DivergedError, InvalidArgumentError
 from mnist_lightning.network import DigitCNN
 
 
@@ -214,6 +214,23 @@ class MNISTClassifier(LightningModule):
     @override
     def on_test_epoch_start(self) -> None:
         self.test_metrics.reset()
+
+    @override
+    def on_train_epoch_end(self) -> None:
+        # Before a checkpoint of this epoch is written.
+        metrics = self.trainer.callback_metrics
+        for name in ("train/loss", "val/loss"):
+            if name in metrics and not metrics[name].isfinite():
+                self._diverged(f"{name} is {metrics[name]:g}")
+        if not all(bool(weights.isfinite().all()) for weights in self.parameters()):
+            self._diverged("the weights are no finite numbers")
+
+    def _diverged(self, what: str) -> NoReturn:
+        raise DivergedError(
+            f"{what} in epoch {self.trainer.current_epoch + 1}: most likely the learning rate of "
+            f"{self.learning_rate:g} is too high, or images or labels are damaged; the checkpoint "
+            "of the epoch before is whole"
+        )
 
     @override
     def training_step(self, batch: tuple[Tensor, Tensor]) -> Tensor:

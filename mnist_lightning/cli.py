@@ -5,15 +5,20 @@ import io
 import json
 import logging
 import os
+import shlex
+import signal
 import sys
+import threading
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from types import FrameType
 from typing import Any
 
 import torch
 import yaml
+from filelock import FileLock
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.callbacks import ModelCheckpoint, ProgressBar
@@ -24,6 +29,7 @@ from lightning.pytorch.cli import (
     SaveConfigCallback,
 )
 from lightning.pytorch.loggers import TensorBoardLogger
+from lightning.pytorch.plugins import CheckpointIO
 from lightning.pytorch.utilities import rank_zero_only
 from lightning.pytorch.utilities.exceptions import SIGTERMException
 from torch import Tensor
@@ -41,7 +47,7 @@ from mnist_lightning.callbacks import (
     TrainingImages,
 )
 from mnist_lightning.callbacks.epoch_callback import EpochCallback
-from mnist_lightning.callbacks.publish import class_names
+from mnist_lightning.callbacks.publish import class_names, is_trial
 from mnist_lightning.classifier import MNISTClassifier
 from mnist_lightning.datamodule import MNISTDataModule
 from mnist_lightning.errors import CheckpointError, InvalidArgumentError, UserError
@@ -49,6 +55,8 @@ from mnist_lightning.files import write_atomically
 from mnist_lightning.logger import EpochTensorBoardLogger
 from mnist_lightning.parser import OneSentenceParser, check_configs, fail
 from mnist_lightning.report import class_report
+
+log = logging.getLogger(__name__)
 
 
 def main(args: Sequence[str] | None = None) -> "MNISTCLI":
@@ -76,6 +84,10 @@ def main(args: Sequence[str] | None = None) -> "MNISTCLI":
         except BrokenPipeError:
             sys.stdout = Path(os.devnull).open("w")  # noqa: SIM115 - open for as long as Python runs
             fail(1, "nobody reads the output any more")
+        except OSError as error:
+            if error.strerror is None:
+                raise
+            fail(1, f"{error.filename or 'a file'} cannot be read or written ({error.strerror})")
         except SIGTERMException:
             fail(143, "stopped by SIGTERM")
         except KeyboardInterrupt:
@@ -104,12 +116,14 @@ class MNISTCLI(LightningCLI):
         self.resumes = False
         self.pretrained = False
         self._kept: list[ModelCheckpoint] = []
+        self._lock: FileLock | None = None
         self._args = args
         try:
             super().__init__(
                 MNISTClassifier,
                 MNISTDataModule,
                 save_config_callback=_SaveConfig,
+                save_config_kwargs={"save_to_log_dir": False},  # it does so by itself
                 trainer_defaults={
                     "devices": 1,
                     "enable_model_summary": False,
@@ -127,6 +141,8 @@ class MNISTCLI(LightningCLI):
                 auto_configure_optimizers=False,
             )
         finally:
+            if self._lock is not None:
+                self._lock.release()
             never_began = self.run_dir and not (self.run_dir / "config.yaml").exists()
             if self.run_dir is not None and never_began and not self.resumes:
                 runs.discard(self.run_dir)
@@ -173,7 +189,7 @@ class MNISTCLI(LightningCLI):
             return
         name = name or "best"
         root = Path(self.config[subcommand].trainer.default_root_dir or "")
-        self.ckpt_path, self.checkpoint = checkpoints.find(name, root)
+        self.ckpt_path, self.checkpoint = checkpoints.find(name, root, subcommand == "fit")
         self.resumes = subcommand == "fit" and name == "last"
         self.pretrained = name == "pretrained"
         run_config = self.ckpt_path.parent.parent / "config.yaml"
@@ -208,7 +224,7 @@ class MNISTCLI(LightningCLI):
     @override
     def before_instantiate_classes(self) -> None:
         if self.resumes:
-            self.save_config_kwargs = {"overwrite": True}  # with what the user changed, if anything
+            self.save_config_kwargs["overwrite"] = True  # with what the user changed, if anything
         elif self.ckpt_path is not None:
             name = "pretrained" if self.pretrained else str(self.ckpt_path)
             self.config[self.subcommand].ckpt_path = name
@@ -256,6 +272,8 @@ class MNISTCLI(LightningCLI):
                 else:
                     self.run_dir = runs.create(root)
                 if self.run_dir is not None:
+                    if fits:
+                        self._lock = runs.lock(self.run_dir)
                     root = self.run_dir.parent.parent
                     kwargs["default_root_dir"] = str(self.run_dir)
                 if fits and options.logger is not False:
@@ -278,6 +296,10 @@ class MNISTCLI(LightningCLI):
             if options.limit_val_batches != 0:
                 self._kept.append(_Keep("best", self.resumes, monitor="val/loss"))
             self._kept.append(_Keep("last", self.resumes))
+        plugins = options.plugins or []
+        plugins = plugins if isinstance(plugins, list) else [plugins]
+        if not any(isinstance(plugin, CheckpointIO) for plugin in plugins):
+            kwargs["plugins"] = [*plugins, checkpoints.AtomicCheckpointIO()]
         self.trainer_defaults["callbacks"] = [*ours, *self._kept]
         try:
             return super().instantiate_trainer(**kwargs)
@@ -287,6 +309,10 @@ class MNISTCLI(LightningCLI):
     def fit(self, **kwargs: Any) -> None:
         """Trains, then tests the best checkpoint, or the last one where nothing was validated."""
         self._print_start()
+        with self._telling_how_to_go_on():
+            self._fit_and_test(**kwargs)
+
+    def _fit_and_test(self, **kwargs: Any) -> None:
         done = self.checkpoint.get("global_step")
         go_on = None if self.pretrained else self.ckpt_path
         self.trainer.fit(ckpt_path=go_on, weights_only=True, **kwargs)
@@ -350,6 +376,23 @@ class MNISTCLI(LightningCLI):
             _print(f"{len(probabilities):,} rows are in predictions.csv")
         self._print_provenance()
         self._print_places()
+
+    @contextmanager
+    def _telling_how_to_go_on(self) -> Iterator[None]:
+        """Says how a fit can go on that is broken off."""
+        try:
+            yield
+        except (KeyboardInterrupt, SystemExit, SIGTERMException, OSError, CheckpointError):
+            last = self.run_dir and self.run_dir / "checkpoints" / "last.ckpt"
+            if last and last.exists() and self.trainer.is_global_zero:
+                root = self.config[self.subcommand].trainer.default_root_dir
+                where = f" --trainer.default_root_dir {shlex.quote(str(root))}" if root else ""
+                log.warning(
+                    "To go on from the last whole epoch: python -m mnist_lightning fit "
+                    "--ckpt_path last%s",
+                    where,
+                )
+            raise
 
     def _load_weights(self) -> None:
         """Takes the weights of the checkpoint, which was read without running anything in it."""
@@ -466,9 +509,21 @@ class _SaveConfig(EpochCallback, SaveConfigCallback):
             Path(trainer.log_dir or "", "results.json").unlink(missing_ok=True)
         super().setup(trainer, pl_module, "fit")
 
+    @override
+    def save_config(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        path = Path(trainer.log_dir or "", self.config_filename)
+        if path.exists() and not self.overwrite:
+            raise UserError(f"{path} is the config of another run; let this one write elsewhere")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_atomically(path, self.parser.dump(self.config, skip_none=False).encode())
+
 
 class _Keep(EpochCallback, ModelCheckpoint):
-    """Keeps one checkpoint as ``name``.ckpt, beside any ModelCheckpoint of the user's."""
+    """Keeps one checkpoint as ``name``.ckpt, beside any ModelCheckpoint of the user's.
+
+    Lightning logs the metrics of an epoch after its checkpoints are written. So that a run which
+    goes on from one lacks nothing, it takes its name only when they have been logged.
+    """
 
     def __init__(self, name: str, resumes: bool, **kwargs: Any) -> None:
         # Only then is an epoch whole, and its checkpoint one to go on from.
@@ -476,11 +531,44 @@ class _Keep(EpochCallback, ModelCheckpoint):
             filename=name, enable_version_counter=False, save_on_train_epoch_end=True, **kwargs
         )
         self._resumes = resumes
+        self._written: Path | None = None
+
+    @override
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        super().on_train_start(trainer, pl_module)
+        # The first epoch can be broken off too.
+        if self.monitor is None and trainer.global_step == 0 and not is_trial(trainer):
+            self._save_checkpoint(trainer, self.format_checkpoint_name({}))
+            self._rename(trainer)
+
+    @override
+    def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        self._rename(trainer)
 
     @override
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         if self.monitor in (None, *trainer.callback_metrics):  # there may be no validation yet
             super().on_train_epoch_end(trainer, pl_module)
+
+    @override
+    def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        super().on_train_end(trainer, pl_module)
+        self._rename(trainer)
+        trainer.strategy.barrier()  # the others read it too
+
+    @override
+    def _save_checkpoint(self, trainer: Trainer, filepath: str) -> None:
+        self._written = Path(f"{filepath}.next")
+        super()._save_checkpoint(trainer, str(self._written))
+
+    def _rename(self, trainer: Trainer) -> None:
+        written, self._written = self._written, None
+        if written is None or not trainer.is_global_zero:
+            return
+        for logger in trainer.loggers:
+            if isinstance(logger, TensorBoardLogger):
+                logger.experiment.flush()
+        written.replace(written.with_suffix(""))
 
     @override
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
@@ -523,8 +611,9 @@ def _console() -> Iterator[None]:
         levels[logging.getLogger(name)] = logging.WARNING
     before = {logger: logger.level for logger in levels}
     ours.addHandler(handler)
+    excepthook, threading.excepthook = threading.excepthook, _in_thread
     try:
-        with warnings.catch_warnings():
+        with _sigterm_as_exception(), warnings.catch_warnings():
             # Batches are indexed in memory: workers would only copy them once more.
             warnings.filterwarnings("ignore", ".*does not have many workers")
             # A resumed run goes on in its own folder.
@@ -536,5 +625,30 @@ def _console() -> Iterator[None]:
             yield
     finally:
         ours.removeHandler(handler)
+        threading.excepthook = excepthook
         for logger, level in before.items():
             logger.setLevel(level)
+
+
+def _in_thread(args: threading.ExceptHookArgs) -> None:
+    # TensorBoard's thread raises what it met, such as a full disk, in the main thread once more.
+    if not isinstance(args.exc_value, OSError):
+        threading.__excepthook__(args)
+
+
+@contextmanager
+def _sigterm_as_exception() -> Iterator[None]:
+    """Has SIGTERM end the work at once, as Ctrl-C does; Lightning waits for a step or an epoch."""
+
+    def stop(signum: int, frame: FrameType | None) -> None:
+        signal.signal(signum, signal.SIG_IGN)  # once is enough
+        raise SIGTERMException
+
+    if threading.current_thread() is not threading.main_thread():
+        yield  # signals are the main thread's
+        return
+    before = signal.signal(signal.SIGTERM, stop)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)

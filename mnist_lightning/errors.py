@@ -33,6 +33,10 @@ class InvalidArgumentError(UserError, ValueError):
         return "{} is {!r}; {}".format(*self.args)
 
 
+class DivergedError(UserError):
+    """A training whose loss or weights are no finite numbers any more."""
+
+
 class DataError(UserError):
     """A data set that cannot be had or read."""
 

@@ -5,6 +5,7 @@ from contextlib import suppress
 from itertools import count
 from pathlib import Path
 
+from filelock import FileLock, Timeout
 from lightning.pytorch.utilities import rank_zero_only
 
 from mnist_lightning.errors import UserError
@@ -45,6 +46,23 @@ def create(root: Path) -> Path:
             raise UserError(f"the run folder {run} cannot be made ({error.strerror})") from error
         break
     return run
+
+
+@rank_zero_only
+def lock(run: Path) -> FileLock:
+    """Takes a run for this process until the lock that is returned is released, or Python ends.
+
+    Raises:
+        UserError: If another process has it.
+    """
+    taken = FileLock(run / ".lock")
+    try:
+        taken.acquire(blocking=False)
+    except Timeout:
+        raise UserError(
+            f"the run {run} is being trained by another process; wait for it, or start a new fit"
+        ) from None
+    return taken
 
 
 def discard(run: Path) -> None:
