@@ -1,0 +1,169 @@
+"""Runs that are killed and go on, as a user's machine would do it: with processes of their own."""
+
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from drawings import PICTURES
+from events import scalars, steps
+
+# All that draws, and all that a training keeps: order, dropout, distortion, batches' means, rates.
+FIT = [
+    "fit",
+    "--data.source=sample",
+    "--data.augment=mnist_lightning.RandomDistortion",
+    "--data.augment.rotation=9",
+    "--model.batch_norm=true",
+    "--model.schedule=one_cycle",
+    "--trainer.max_epochs=4",
+]
+GO_ON = ["fit", "--ckpt_path=last"]
+
+# Kills itself at the n-th time that a file is flushed to disk or renamed; what was to be flushed
+# is then half there.
+KILLER = """
+import os, pathlib, signal, sys
+from mnist_lightning.cli import main
+
+left = int(sys.argv.pop(1))
+fsync, replace = os.fsync, pathlib.Path.replace
+
+def count(fd=None):
+    global left
+    left -= 1
+    if left == 0:
+        if fd is not None:
+            os.ftruncate(fd, os.fstat(fd).st_size // 2)
+        os.kill(os.getpid(), signal.SIGKILL)
+
+def counting_fsync(fd):
+    count(fd)
+    fsync(fd)
+
+def counting_replace(self, target):
+    count()
+    return replace(self, target)
+
+os.fsync, pathlib.Path.replace = counting_fsync, counting_replace
+main()
+print(-left, "times")
+"""
+
+
+def start(folder: Path, args: list[str], kill_at: int | None = None) -> subprocess.Popen[str]:
+    """Starts the command line in a folder."""
+    folder.mkdir(exist_ok=True)
+    program = ["-m", "mnist_lightning"] if kill_at is None else ["-c", KILLER, str(kill_at)]
+    environment = {name: value for name, value in os.environ.items() if name != "MNIST_MIRRORS"}
+    return subprocess.Popen(
+        [sys.executable, *program, *args],
+        cwd=folder,
+        env=environment | {"OMP_NUM_THREADS": "1"},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def wait_for_training(process: subprocess.Popen[str]) -> None:
+    assert process.stdout is not None
+    assert process.stdout.readline().startswith("Training on")
+
+
+def outcome(folder: Path) -> dict[str, Any]:
+    """Returns all that a finished run says: weights, states, curves, pictures, results."""
+    run = max((folder / "lightning_logs").iterdir(), key=lambda path: path.name)
+    found: dict[str, Any] = {}
+    for name in ("best", "last"):
+        checkpoint = torch.load(run / "checkpoints" / f"{name}.ckpt", weights_only=True)
+        callbacks = checkpoint.pop("callbacks")
+        best = callbacks["mnist_lightning.best"]
+        found[name] = {
+            key: checkpoint[key]
+            for key in ("state_dict", "optimizer_states", "lr_schedulers", "epoch", "global_step")
+        }
+        found[name]["best"] = best["best_model_score"], Path(best["best_model_path"]).name
+        found[name]["curves"] = [
+            state["history"] for state in callbacks.values() if "history" in state
+        ]
+    # A test that was broken off is logged once more, at the same step.
+    found["scalars"] = {name: sorted(set(points)) for name, points in scalars(run).items()}
+    # A run that goes on shows once more with which images it begins.
+    tag = "figures/training images"
+    found["figures"] = {name: sorted(set(at)) for name, at in steps(run).items() if name != tag}
+    for picture in PICTURES - {"training_images.png"}:
+        found[picture] = (run / picture).read_bytes()
+    found["results"] = (run / "results.json").read_text().replace(str(run), "")
+    found["config"] = (run / "config.yaml").read_text()
+    return found
+
+
+def differences(one: Any, other: Any, place: str = "") -> list[str]:
+    """Returns where two outcomes are not the same, to the last bit."""
+    if isinstance(one, dict) and isinstance(other, dict) and one.keys() == other.keys():
+        return [line for key in one for line in differences(one[key], other[key], f"{place}/{key}")]
+    if isinstance(one, list | tuple) and isinstance(other, type(one)) and len(one) == len(other):
+        pairs = enumerate(zip(one, other, strict=True))
+        return [line for i, pair in pairs for line in differences(*pair, f"{place}/{i}")]
+    same = torch.equal(one, other) if isinstance(one, torch.Tensor) else one == other
+    return [] if same else [place]
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> tuple[dict[str, Any], int, float]:
+    """A run that nothing stops: its outcome, how often it writes, and how long it takes."""
+    folder = tmp_path_factory.mktemp("whole")
+    process = start(folder, FIT, kill_at=-1)
+    wait_for_training(process)
+    began = time.monotonic()
+    out, err = process.communicate(timeout=120)
+    assert (process.returncode, err) == (0, "")
+    return outcome(folder), int(out.split()[-2]), time.monotonic() - began
+
+
+def go_on(folder: Path) -> None:
+    """Goes on with a run that was killed; one that never began begins."""
+    # A run begins with a checkpoint; it may have been killed before.
+    has_begun = bool(list(folder.glob("lightning_logs/*/checkpoints/*.ckpt")))
+    process = start(folder, GO_ON if has_begun else FIT)
+    _, err = process.communicate(timeout=120)
+    assert process.returncode == 0, err
+    assert "Traceback" not in err
+
+
+def test_a_run_that_is_killed_goes_on_to_the_same_end(
+    tmp_path: Path, whole: tuple[dict[str, Any], int, float]
+) -> None:
+    expected, writes, _ = whole
+    process = start(tmp_path, FIT, kill_at=writes // 2)
+    process.communicate(timeout=120)
+    assert process.returncode == -signal.SIGKILL
+    go_on(tmp_path)
+    assert differences(expected, outcome(tmp_path)) == []
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("part", range(20))
+def test_a_run_that_is_killed_at_any_moment_goes_on_to_the_same_end(
+    tmp_path: Path, whole: tuple[dict[str, Any], int, float], part: int
+) -> None:
+    expected, writes, seconds = whole
+    if part % 2:  # while it writes
+        kill_at = 1 + int(writes * (part - 1 + 2 * random.random()) / 20)
+        process = start(tmp_path, FIT, kill_at)
+    else:
+        process = start(tmp_path, FIT)
+        wait_for_training(process)
+        time.sleep(0.9 * seconds * (part + 2 * random.random()) / 20)
+        process.kill()
+    process.communicate(timeout=120)
+    assert process.returncode == -signal.SIGKILL
+    go_on(tmp_path)
+    assert differences(expected, outcome(tmp_path)) == []
