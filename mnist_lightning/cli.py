@@ -607,7 +607,11 @@ def _console() -> Iterator[None]:
     ours = logging.getLogger("mnist_lightning")
     handler = logging.StreamHandler()
     levels = {ours: logging.INFO}
-    for name in ("lightning.pytorch.utilities.rank_zero", "lightning.fabric.utilities.seed"):
+    for name in (
+        "lightning.fabric.utilities.seed",
+        "lightning.pytorch.trainer.connectors.signal_connector",
+        "lightning.pytorch.utilities.rank_zero",
+    ):
         levels[logging.getLogger(name)] = logging.WARNING
     before = {logger: logger.level for logger in levels}
     ours.addHandler(handler)

@@ -7,10 +7,8 @@ import logging
 import os
 import re
 import shutil
-import signal
 import subprocess
 import sys
-import time
 from math import isnan
 from pathlib import Path
 from typing import Any
@@ -900,30 +898,6 @@ def test_runs_as_a_module_and_is_quiet_in_a_log_file(workdir: Path) -> None:
         "Run",
         "To",
     ]
-
-
-@pytest.mark.parametrize(
-    ("signum", "code", "message"),
-    [(signal.SIGINT, 130, "stopped by Ctrl-C"), (signal.SIGTERM, 143, "stopped by SIGTERM")],
-)
-def test_signals_have_their_exit_status(
-    workdir: Path, signum: signal.Signals, code: int, message: str
-) -> None:
-    process = subprocess.Popen(
-        command("fit", "--data.source", "sample", "--trainer.max_epochs", "500"),
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        env=environment(),
-    )
-    assert process.stdout is not None
-    while not process.stdout.readline().startswith("Epoch 1/"):
-        time.sleep(0.01)
-    process.send_signal(signum)
-    _, err = process.communicate(timeout=20)
-    assert process.returncode == code
-    assert err.splitlines()[-1] == f"error: {message}"
-    assert not (workdir / "lightning_logs" / "version_0" / "results.json").exists()
 
 
 def test_a_reader_that_goes_away_gets_no_traceback(workdir: Path) -> None:

@@ -149,6 +149,41 @@ def test_a_run_that_is_killed_goes_on_to_the_same_end(
     assert differences(expected, outcome(tmp_path)) == []
 
 
+@pytest.mark.parametrize(
+    ("signum", "code", "message"),
+    [(signal.SIGINT, 130, "stopped by Ctrl-C"), (signal.SIGTERM, 143, "stopped by SIGTERM")],
+)
+def test_a_run_that_is_stopped_shows_what_it_has_done_and_goes_on(
+    tmp_path: Path,
+    whole: tuple[dict[str, Any], int, float],
+    signum: signal.Signals,
+    code: int,
+    message: str,
+) -> None:
+    process = start(tmp_path, FIT)
+    assert process.stdout is not None
+    while not process.stdout.readline().startswith("Epoch 2/"):
+        pass
+    process.send_signal(signum)
+    began = time.monotonic()
+    _, err = process.communicate(timeout=20)
+    assert time.monotonic() - began < 5
+    assert process.returncode == code
+    assert err.splitlines() == [
+        "To go on from the last whole epoch: python -m mnist_lightning fit --ckpt_path last",
+        f"error: {message}",
+    ]
+    run = tmp_path / "lightning_logs" / "version_0"
+    assert {path.name for path in run.glob("*.png")} == PICTURES
+    assert not (run / "results.json").exists()
+    go_on(tmp_path)
+    expected, _, _ = whole
+    # The figures of the end were shown when it was stopped, too.
+    found = outcome(tmp_path)
+    assert expected.pop("figures").keys() == found.pop("figures").keys()
+    assert differences(expected, found) == []
+
+
 @pytest.mark.long
 @pytest.mark.parametrize("part", range(20))
 def test_a_run_that_is_killed_at_any_moment_goes_on_to_the_same_end(

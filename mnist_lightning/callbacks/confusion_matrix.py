@@ -42,7 +42,6 @@ class ConfusionMatrix(EvaluationFigure):
 
     @override
     def reset(self) -> None:
-        self.matrix = None
         self._counts = None
 
     @override

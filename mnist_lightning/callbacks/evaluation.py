@@ -16,7 +16,7 @@ from mnist_lightning.callbacks.batches import (
     logits_of,
 )
 from mnist_lightning.callbacks.epoch_callback import EpochCallback
-from mnist_lightning.callbacks.publish import is_trial, publish, title
+from mnist_lightning.callbacks.publish import is_trial, publish, title, was_stopped
 
 log = logging.getLogger(__name__)
 
@@ -40,12 +40,13 @@ class EvaluationFigure(EpochCallback):
     """Whether the images must be such that they can be drawn."""
 
     def __init__(self) -> None:
-        self._collected = False
+        self._collected = False  # something of the images that are being looked at
+        self._complete = False  # all that was looked at last
         self._lacking = ""
         self._idle = False
 
     def reset(self) -> None:
-        """Forgets what was collected."""
+        """Begins to collect anew; what was gathered before can still be drawn."""
         raise NotImplementedError
 
     def collect(self, images: Tensor, labels: Tensor, logits: Tensor) -> None:
@@ -53,15 +54,15 @@ class EvaluationFigure(EpochCallback):
         raise NotImplementedError
 
     def gather(self, pl_module: LightningModule) -> None:
-        """Brings together what all processes collected; called in each of them."""
+        """Brings together, in each process, what all of them collected."""
 
     def figure(self, trainer: Trainer, title: str) -> Figure:
-        """Draws what was collected."""
+        """Draws what was gathered."""
         raise NotImplementedError
 
     @override
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
-        self._idle = False  # this may be another model
+        self._idle = self._complete = False  # this may be another model
         self.on_validation_epoch_start(trainer, pl_module)
 
     @override
@@ -96,7 +97,7 @@ class EvaluationFigure(EpochCallback):
             self.collect(images, labels, logits)
             self._collected = True
         except LackingError as error:
-            self._idle, self._collected = True, False
+            self._idle, self._collected, self._complete = True, False, False
             if trainer.is_global_zero and str(error) != self._lacking:
                 log.warning("%s draws nothing: it needs %s", type(self).__name__, error)
             self._lacking = str(error)
@@ -118,6 +119,13 @@ class EvaluationFigure(EpochCallback):
             self._publish(trainer, "validation")
 
     @override
+    def on_exception(
+        self, trainer: Trainer, pl_module: LightningModule, exception: BaseException
+    ) -> None:
+        if was_stopped(trainer, exception):
+            self.on_train_end(trainer, pl_module)
+
+    @override
     def on_test_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self._epoch = trainer.current_epoch
         self._gather(trainer, pl_module)
@@ -125,11 +133,11 @@ class EvaluationFigure(EpochCallback):
 
     def _gather(self, trainer: Trainer, pl_module: LightningModule) -> None:
         # All processes or none: one that waits for another would wait for ever.
-        self._collected = trainer.strategy.reduce_boolean_decision(self._collected)
-        if self._collected:
+        self._complete = trainer.strategy.reduce_boolean_decision(self._collected)
+        if self._complete:
             self.gather(pl_module)
 
     def _publish(self, trainer: Trainer, part: str) -> None:
-        if self._collected:
+        if self._complete:
             heading, tag = title(trainer, f"{part} images"), f"{self.tag}, {part}"
             publish(trainer, lambda: self.figure(trainer, heading), self.file, tag, self._epoch)

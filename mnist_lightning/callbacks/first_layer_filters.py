@@ -7,7 +7,7 @@ from torch import nn
 from typing_extensions import override
 
 from mnist_lightning.callbacks.epoch_callback import EpochCallback
-from mnist_lightning.callbacks.publish import publish, title
+from mnist_lightning.callbacks.publish import publish, title, was_stopped
 from mnist_lightning.plots import plot_filters
 
 log = logging.getLogger(__name__)
@@ -41,6 +41,13 @@ class FirstLayerFilters(EpochCallback):
                 "filters",
                 trainer.current_epoch,
             )
+
+    @override
+    def on_exception(
+        self, trainer: Trainer, pl_module: LightningModule, exception: BaseException
+    ) -> None:
+        if was_stopped(trainer, exception):
+            self.on_train_end(trainer, pl_module)
 
 
 def _first_convolution(pl_module: LightningModule) -> nn.Conv2d | None:

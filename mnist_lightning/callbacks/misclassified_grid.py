@@ -60,28 +60,25 @@ class MisclassifiedGrid(EvaluationFigure):
             self._kept[0].fill_(-1.0)
         best = confidence.topk(min(self.size**2, len(confidence))).indices
         merged = [torch.cat((old, one[best])) for old, one in zip(self._kept, new, strict=True)]
-        self._keep(merged)
+        self._kept = self._surest(merged)
 
     @override
     def gather(self, pl_module: LightningModule) -> None:
         *all_kept, mistakes = pl_module.all_gather((*self._kept, self._mistakes))
-        self._mistakes = mistakes.sum()
-        self._keep(
-            [
-                one.reshape(-1, *mine.shape[1:])
-                for one, mine in zip(all_kept, self._kept, strict=True)
-            ]
-        )
+        gathered = [
+            one.reshape(-1, *mine.shape[1:]) for one, mine in zip(all_kept, self._kept, strict=True)
+        ]
+        self._gathered, self._total = self._surest(gathered), mistakes.sum()
 
-    def _keep(self, candidates: Sequence[Tensor]) -> None:
+    def _surest(self, candidates: Sequence[Tensor]) -> tuple[Tensor, ...]:
         best = candidates[0].topk(self.size**2).indices
-        self._kept = tuple(one[best] for one in candidates)
+        return tuple(one[best] for one in candidates)
 
     @override
     def figure(self, trainer: Trainer, title: str) -> Figure:
-        confidence, *kept = (one.cpu() for one in self._kept)
+        confidence, *kept = (one.cpu() for one in self._gathered)
         images, labels, probabilities = (one[confidence != -1] for one in kept)
         names = class_names(trainer, self.class_names, probabilities.shape[1])
         return plot_misclassified_grid(
-            images, labels, probabilities, names, title, int(self._mistakes), self.size
+            images, labels, probabilities, names, title, int(self._total), self.size
         )

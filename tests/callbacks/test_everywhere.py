@@ -304,8 +304,8 @@ def test_with_two_processes(tmp_path: Path) -> None:
         surest = confidence[wrong].sort(descending=True).values[:25]
         # Each process has them all; its batches hold every other image only.
         assert torch.equal(confusion.matrix, expected), confusion.matrix
-        assert int(mistakes._mistakes) == int(wrong.sum())
-        torch.testing.assert_close(mistakes._kept[0], surest)
+        assert int(mistakes._total) == int(wrong.sum())
+        torch.testing.assert_close(mistakes._gathered[0], surest)
         with open(f"rank{trainer.global_rank}", "w") as file:
             json.dump([name for name, _ in written], file)
         torch.distributed.destroy_process_group()  # else its threads may end after Python
