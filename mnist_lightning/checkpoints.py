@@ -22,6 +22,7 @@ log = logging.getLogger(__name__)
 
 Checkpoint = dict[str, Any]
 
+NEXT = ".next"  # behind the name of a checkpoint that has not yet taken the place of the last one
 PRETRAINED = Path(__file__).parent / "pretrained" / "digits.safetensors"
 PRETRAINED_SHA256 = "16580c7f97cdd8dbd7444380cb4f36222c9572d63f4b1070f7ea9e7074f21477"
 
@@ -123,8 +124,8 @@ class AtomicCheckpointIO(TorchCheckpointIO):
             write_atomically(Path(path), content.getbuffer())
         except OSError as error:
             raise CheckpointError(
-                f"the checkpoint {path} cannot be written ({error.strerror}); the one that was "
-                "there before is whole"
+                f"the checkpoint {str(path).removesuffix(NEXT)} cannot be written "
+                f"({error.strerror}); the one that was there before is whole"
             ) from error
 
 

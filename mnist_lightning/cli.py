@@ -87,7 +87,10 @@ def main(args: Sequence[str] | None = None) -> "MNISTCLI":
         except OSError as error:
             if error.strerror is None:
                 raise
-            fail(1, f"{error.filename or 'a file'} cannot be read or written ({error.strerror})")
+            fail(
+                1,
+                f"{error.filename or 'a file of the run'} cannot be read or written ({error.strerror})",
+            )
         except SIGTERMException:
             fail(143, "stopped by SIGTERM")
         except KeyboardInterrupt:
@@ -558,7 +561,7 @@ class _Keep(EpochCallback, ModelCheckpoint):
 
     @override
     def _save_checkpoint(self, trainer: Trainer, filepath: str) -> None:
-        self._written = Path(f"{filepath}.next")
+        self._written = Path(filepath + checkpoints.NEXT)
         super()._save_checkpoint(trainer, str(self._written))
 
     def _rename(self, trainer: Trainer) -> None:

@@ -1,14 +1,17 @@
 """The command line, as a user would try it."""
 
 import csv
+import errno
 import io
 import json
 import logging
 import os
+import pkgutil
 import re
 import shutil
 import subprocess
 import sys
+from collections.abc import Callable
 from math import isnan
 from pathlib import Path
 from typing import Any
@@ -28,6 +31,8 @@ from mnist_lightning import (
     MNISTClassifier,
     PredictionGrid,
     RandomDistortion,
+    checkpoints,
+    runs,
 )
 from mnist_lightning.cli import MNISTCLI, main
 from mnist_lightning.report import class_report
@@ -513,6 +518,165 @@ def test_a_path_goes_on_in_a_new_run(trained: Path) -> None:
     run = trained / "lightning_logs" / "version_1"
     assert config(run)["ckpt_path"] == str(path)
     assert Path(results(run)["checkpoint"]).parent.parent == run
+
+
+# --- faults
+
+
+def _full_disk(descriptor: int) -> None:
+    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+
+def _read_only(self: Path, *args: Any, **kwargs: Any) -> Any:
+    if self.suffix == ".tmp":
+        raise OSError(errno.EROFS, os.strerror(errno.EROFS))
+    return Path_open(self, *args, **kwargs)
+
+
+Path_open = Path.open
+
+
+@pytest.mark.parametrize(
+    ("what", "fault", "why"),
+    [
+        ("os.fsync", _full_disk, "No space left on device"),
+        ("pathlib.Path.open", _read_only, "Read-only file system"),
+    ],
+)
+@pytest.mark.parametrize("where", ["checkpoint", "figure"])
+def test_a_disk_that_takes_no_more_spares_what_there_is(
+    workdir: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    what: str,
+    fault: Callable[..., Any],
+    why: str,
+    where: str,
+) -> None:
+    main(["fit", *SHORT])
+    run = workdir / "lightning_logs" / "version_0"
+    before = {path: path.read_bytes() for path in run.rglob("*.ckpt")}
+    module, name = (
+        ("checkpoints", "AtomicCheckpointIO.save_checkpoint")
+        if where == "checkpoint"
+        else ("callbacks.evaluation", "publish")
+    )
+    target = f"mnist_lightning.{module}.{name}"
+    original = pkgutil.resolve_name(f"mnist_lightning.{module}:{name}")
+
+    def with_fault(*args: Any, **kwargs: Any) -> None:
+        with monkeypatch.context() as patch:
+            patch.setattr(what, fault)
+            original(*args, **kwargs)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(target, with_fault)
+        code, line = fail(capsys, "fit", "--ckpt_path", "last", "--trainer.max_epochs", "2")
+    assert code == 1
+    file = "checkpoints/best.ckpt" if where == "checkpoint" else "predictions.png"
+    assert file in line
+    assert why in line
+    assert {path: path.read_bytes() for path in run.rglob("*.ckpt")} == before
+    assert not list(run.rglob("*.tmp"))
+    cli = main(["fit", "--ckpt_path", "last", "--trainer.max_epochs", "2"])
+    assert cli.trainer.current_epoch == 2
+    assert results(run)["epochs"] == 2
+
+
+def test_a_full_disk_breaks_off_a_real_run(workdir: Path) -> None:
+    # Room for a checkpoint, but not for the event file, which a thread of TensorBoard writes.
+    fit = command("fit", "--data.source=sample", "--trainer.max_epochs=30")
+    done = subprocess.run(
+        ["/bin/sh", "-c", 'ulimit -f 960; exec "$@"', "sh", *fit],
+        capture_output=True,
+        text=True,
+        check=False,
+        env=environment(),
+    )
+    assert done.returncode == 1
+    assert done.stderr.splitlines() == [
+        "To go on from the last whole epoch: python -m mnist_lightning fit --ckpt_path last",
+        "error: a file of the run cannot be read or written (File too large)",
+    ]
+    checkpoints.read(workdir / "lightning_logs" / "version_0" / "checkpoints" / "last.ckpt")
+
+
+def test_a_run_is_trained_by_one_process_at_a_time(
+    trained: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = trained / "lightning_logs" / "version_0"
+    going_on = ("fit", "--ckpt_path", "last", "--trainer.max_epochs", "4")
+    before = (run / "config.yaml").read_bytes()
+    lock = runs.lock(run.relative_to(trained))
+    assert lock is not None
+    with lock:
+        code, line = fail(capsys, *going_on)
+        assert code == 1
+        assert "version_0 is being trained by another process; wait for it, or start a" in line
+        assert (run / "config.yaml").read_bytes() == before
+        assert (run / "results.json").exists()
+        main(["test"])  # reads only
+        main(["fit", *SHORT])  # takes another one
+    (trained / "lightning_logs" / "version_2" / "checkpoints" / "last.ckpt").unlink()
+    (trained / "lightning_logs" / "version_2" / "checkpoints" / "best.ckpt").unlink()
+    assert main(going_on).trainer.current_epoch == 4
+
+
+def test_a_run_begins_with_a_checkpoint_that_only_fit_takes(
+    trained: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def crash(self: MNISTClassifier) -> None:
+        raise RuntimeError("in the first epoch")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(MNISTClassifier, "on_train_epoch_start", crash)
+        with pytest.raises(RuntimeError, match="in the first epoch"):
+            main(["fit", *SHORT])
+    assert main(["test"]).ckpt_path == Path("lightning_logs/version_0/checkpoints/best.ckpt")
+    cli = main(["fit", "--ckpt_path", "last"])
+    assert cli.trainer.current_epoch == 1
+    assert results(trained / "lightning_logs" / "version_1")["epochs"] == 1
+
+
+@pytest.mark.parametrize("what", ["train/loss", "val/loss", "weights"])
+def test_a_training_that_diverges_stops_and_keeps_the_last_good_epoch(
+    workdir: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], what: str
+) -> None:
+    main(["fit", *SHORT, "--trainer.limit_val_batches", str(int(what == "val/loss"))])
+    run = workdir / "lightning_logs" / "version_0"
+    before = (run / "checkpoints" / "last.ckpt").read_bytes()
+    step = MNISTClassifier._step
+
+    def broken(self: MNISTClassifier, batch: Any, metrics: Any, *args: Any) -> Any:
+        loss, logits = step(self, batch, metrics, *args)
+        if metrics.prefix == what.replace("loss", ""):
+            metrics["loss"].update(torch.tensor(torch.nan), 0)
+        if what == "weights" and metrics.prefix == "train/":
+            with torch.no_grad():
+                next(self.parameters()).fill_(torch.inf)
+        return loss, logits
+
+    monkeypatch.setattr(MNISTClassifier, "_step", broken)
+    options = [
+        "--trainer.max_epochs",
+        "2",
+        "--trainer.limit_val_batches",
+        str(int(what == "val/loss")),
+    ]
+    code, line = fail(capsys, "fit", "--ckpt_path", "last", *options)
+    assert code == 1
+    expected = "the weights are no finite numbers" if what == "weights" else f"{what} is nan"
+    assert line.startswith(f"error: {expected} in epoch 2: most likely the learning rate of 0.001")
+    assert (run / "checkpoints" / "last.ckpt").read_bytes() == before
+    assert not (run / "results.json").exists()
+
+
+def test_a_learning_rate_that_is_too_high_is_said(
+    workdir: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    code, line = fail(capsys, "fit", *SHORT, "--model.learning_rate", "1e30")
+    assert code == 1
+    assert "in epoch 1: most likely the learning rate of 1e+30 is too high" in line
 
 
 # --- validate, test, predict
