@@ -87,10 +87,8 @@ def main(args: Sequence[str] | None = None) -> "MNISTCLI":
         except OSError as error:
             if error.strerror is None:
                 raise
-            fail(
-                1,
-                f"{error.filename or 'a file of the run'} cannot be read or written ({error.strerror})",
-            )
+            file = error.filename or "a file of the run"
+            fail(1, f"{file} cannot be read or written ({error.strerror})")
         except SIGTERMException:
             fail(143, "stopped by SIGTERM")
         except KeyboardInterrupt:
