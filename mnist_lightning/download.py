@@ -155,6 +155,8 @@ def fetch(folder: Path, files: Mapping[str, IdxFile], mirrors: Iterable[str]) ->
     if not missing:
         return contents
     raw = folder / "MNIST" / "raw"
+    if not raw.resolve().is_relative_to(folder.resolve()):
+        raise DataError(f"{raw} leads out of data_dir {folder}; remove the link")
     problems = list(damaged.values())
     made: list[Path] = []
     try:

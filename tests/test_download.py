@@ -1,18 +1,23 @@
 """Reading, verifying and downloading, from mirrors of every kind."""
 
+import errno
 import gzip
 import io
+import os
 import re
 import socket
+import struct
 import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from http.client import HTTPMessage
 from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 
 import pytest
+import torch
 from mirror import Answer, Files, Server, sending
 
 from mnist_lightning import download
@@ -120,6 +125,20 @@ def redirecting(url: str) -> Answer:
     return answer
 
 
+def resetting_in_the_middle(handler: BaseHTTPRequestHandler) -> None:
+    sending(bytes(5000), length=10_000)(handler)
+    handler.wfile.flush()
+    resetting(handler)
+
+
+def with_a_bit_flipped(handler: BaseHTTPRequestHandler) -> None:
+    generator = torch.Generator().manual_seed(0)  # as the fixture's images
+    images = torch.randint(256, (50, 28, 28), generator=generator, dtype=torch.uint8)
+    images[0, 0, 0] ^= 1
+    header = struct.pack(">4i", 0x803, 50, 28, 28)
+    sending(gzip.compress(header + images.numpy().tobytes()))(handler)
+
+
 def resetting(handler: BaseHTTPRequestHandler) -> None:
     handler.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
     handler.connection.close()
@@ -140,6 +159,8 @@ def resetting(handler: BaseHTTPRequestHandler) -> None:
         (redirecting("ftp://127.0.0.1/x"), "redirects to ftp"),
         (redirecting("file:///etc/passwd"), "not allowed"),
         (resetting, "reset|Remote end closed"),
+        (resetting_in_the_middle, "reset|cut short|IncompleteRead"),
+        (with_a_bit_flipped, "another file"),
     ],
 )
 def test_says_what_was_wrong_with_a_mirror_and_goes_on_with_a_good_one(
@@ -259,6 +280,79 @@ def test_a_crash_in_the_middle_leaves_nothing_half_written(
     assert {path.name for path in raw.iterdir()} == set(list(files.table)[:2])
     download.fetch(tmp_path, files.table, [server.url])
     assert download.load(tmp_path, files.table) == files.content
+
+
+def test_what_a_killed_download_left_is_removed_in_time(
+    tmp_path: Path, files: Files, server: Server
+) -> None:
+    server.serve(files.content)
+    raw = tmp_path / "MNIST" / "raw"
+    raw.mkdir(parents=True)
+    left, new = (raw / f".train-images-idx3-ubyte.{age}.tmp" for age in ("old", "new"))
+    left.write_bytes(b"half")
+    new.write_bytes(b"half")  # perhaps of a process that still writes
+    long_ago = time.time() - 2 * 3600
+    os.utime(left, (long_ago, long_ago))
+    download.fetch(tmp_path, files.table, [server.url])
+    assert {path.name for path in raw.iterdir()} == {*files.table, new.name}
+    assert download.load(tmp_path, files.table) == files.content
+
+
+def test_a_full_disk_is_said_and_spoils_nothing(
+    tmp_path: Path, files: Files, server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server.serve(files.content)
+
+    def full(descriptor: int) -> None:
+        if os.fstat(descriptor).st_size > 10_000:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    with monkeypatch.context() as patch:
+        patch.setattr("os.fsync", full)
+        with pytest.raises(DataError, match=r"cannot be written \(No space left on device\)"):
+            download.fetch(tmp_path, files.table, [server.url])
+    assert not list(tmp_path.rglob("*ubyte*"))
+    download.fetch(tmp_path, files.table, [server.url])
+    assert download.load(tmp_path, files.table) == files.content
+
+
+def test_several_at_once_do_not_disturb_each_other(
+    tmp_path: Path, files: Files, server: Server
+) -> None:
+    server.serve(files.content)
+    with ThreadPoolExecutor(8) as pool:
+        found = pool.map(lambda _: download.fetch(tmp_path, files.table, [server.url]), range(8))
+        assert all(contents == files.content for contents in found)
+    assert {path.name for path in (tmp_path / "MNIST" / "raw").iterdir()} == {*files.table}
+
+
+@pytest.mark.parametrize("link", ["MNIST", "MNIST/raw"])
+def test_a_link_does_not_lead_a_download_elsewhere(
+    tmp_path: Path, files: Files, server: Server, link: str
+) -> None:
+    server.serve(files.content)
+    data, elsewhere = tmp_path / "data", tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    (data / link).parent.mkdir(parents=True)
+    (data / link).symlink_to(elsewhere)
+    with pytest.raises(DataError, match="leads out of data_dir"):
+        download.fetch(data, files.table, [server.url])
+    assert not list(elsewhere.iterdir())
+    (tmp_path / "linked").symlink_to(tmp_path / "real")  # the folder itself may be anywhere
+    (tmp_path / "real").mkdir()
+    download.fetch(tmp_path / "linked", files.table, [server.url])
+
+
+def test_a_link_in_a_file_s_place_is_replaced(tmp_path: Path, files: Files, server: Server) -> None:
+    server.serve(files.content)
+    raw, victim = tmp_path / "data" / "MNIST" / "raw", tmp_path / "victim"
+    raw.mkdir(parents=True)
+    victim.write_text("precious")
+    for name in (*files.table, ".probe"):
+        (raw / name).symlink_to(victim)
+    download.fetch(tmp_path / "data", files.table, [server.url])
+    assert victim.read_text() == "precious"
+    assert not any(path.is_symlink() for path in raw.iterdir())
 
 
 def test_mirrors_are_those_given_else_those_of_the_environment_then_the_built_in(
