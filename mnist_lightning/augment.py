@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 from typing_extensions import override
 
-from mnist_lightning.errors import InvalidArgumentError
+from mnist_lightning.errors import require
 
 KNOTS = 4  # of the elastic grid, along each axis
 
@@ -57,10 +57,12 @@ class RandomDistortion(nn.Module):
         self.elastic = elastic
         self.stroke = stroke
         for name in ("rotation", "scale", "shear", "translation", "elastic", "stroke"):
-            if not 0 <= (amount := getattr(self, name)) < math.inf:
-                raise InvalidArgumentError(
-                    name, amount, "it must not be negative (0 leaves it out)"
-                )
+            require(
+                name,
+                getattr(self, name),
+                lambda value: 0 <= value < math.inf,
+                "it must not be negative (0 leaves it out)",
+            )
 
     @override
     def forward(self, images: Tensor) -> Tensor:

@@ -17,7 +17,7 @@ from typing_extensions import override
 
 from mnist_lightning import checkpoints, keras_file
 from mnist_lightning.distillation import distilled
-from mnist_lightning.errors import CheckpointError, DivergedError, InvalidArgumentError
+from mnist_lightning.errors import CheckpointError, DivergedError, require
 from mnist_lightning.network import DigitCNN
 
 
@@ -74,30 +74,42 @@ class MNISTClassifier(LightningModule):
         teachers: list[str] | None = None,
     ) -> None:
         super().__init__()
-        if not 0 < learning_rate < math.inf:
-            raise InvalidArgumentError(
-                "learning_rate",
-                learning_rate,
-                "it must be a positive number (the default is 0.001)",
-            )
-        if not 0 <= dropout < 1:
-            raise InvalidArgumentError(
-                "dropout", dropout, "it must lie in [0, 1) (0 switches it off)"
-            )
-        if schedule not in ("constant", "one_cycle"):
-            raise InvalidArgumentError("schedule", schedule, "it must be constant or one_cycle")
-        if not 0 <= label_smoothing < 1:
-            raise InvalidArgumentError(
-                "label_smoothing", label_smoothing, "it must lie in [0, 1) (0 switches it off)"
-            )
-        if not 0 <= weight_decay < math.inf:
-            raise InvalidArgumentError(
-                "weight_decay", weight_decay, "it must not be negative (0 switches it off)"
-            )
-        if width < 1:
-            raise InvalidArgumentError("width", width, "it must be at least 1, the notebook's")
-        if num_classes < 2:
-            raise InvalidArgumentError("num_classes", num_classes, "it must be at least 2")
+        require(
+            "network",
+            network,
+            lambda value: value is None or isinstance(value, nn.Module),
+            "it must be a torch.nn.Module",
+        )
+        require(
+            "learning_rate",
+            learning_rate,
+            lambda value: 0 < value < math.inf,
+            "it must be a positive number (the default is 0.001)",
+        )
+        require(
+            "schedule",
+            schedule,
+            lambda value: value in ("constant", "one_cycle"),
+            "it must be constant or one_cycle",
+        )
+        require(
+            "label_smoothing",
+            label_smoothing,
+            lambda value: 0 <= value < 1,
+            "it must lie in [0, 1) (0 switches it off)",
+        )
+        require(
+            "weight_decay",
+            weight_decay,
+            lambda value: 0 <= value < math.inf,
+            "it must not be negative (0 switches it off)",
+        )
+        require(
+            "teachers",
+            teachers,
+            _are_paths,
+            "it must be a list of files",
+        )
         # NumPy's numbers and paths could not be read from a checkpoint again.
         learning_rate = float(learning_rate)
         teachers = [str(path) for path in teachers or ()]
@@ -305,6 +317,12 @@ class MNISTClassifier(LightningModule):
         if metrics["loss"].update_count == 1:  # once: Lightning computes it when the epoch ends
             self.log_dict(metrics, on_step=False, on_epoch=True)
         return loss, logits
+
+
+def _are_paths(value: Any) -> bool:
+    return value is None or (
+        not isinstance(value, str) and all(isinstance(path, str | Path) for path in value)
+    )
 
 
 class MeanOverImages(Metric):

@@ -1,6 +1,8 @@
 """MNIST as a LightningDataModule."""
 
 import logging
+import operator
+import os
 import struct
 import warnings
 from collections.abc import Iterator, Sequence
@@ -15,7 +17,7 @@ from torch.utils.data import DataLoader, Dataset
 from typing_extensions import override
 
 from mnist_lightning import download
-from mnist_lightning.errors import InvalidArgumentError, MissingDataError
+from mnist_lightning.errors import InvalidArgumentError, MissingDataError, require
 
 log = logging.getLogger(__name__)
 
@@ -68,18 +70,42 @@ class MNISTDataModule(LightningDataModule):
         augment: nn.Module | None = None,
     ) -> None:
         super().__init__()
-        if batch_size < 1:
-            raise InvalidArgumentError("batch_size", batch_size, "it must be at least 1")
-        if not 0 < val_fraction < 1:
-            raise InvalidArgumentError(
-                "val_fraction",
-                val_fraction,
-                "it must lie between 0 and 1, both excluded (0.2 keeps 48,000 images for training)",
-            )
-        if source not in ("auto", "mnist", "sample"):
-            raise InvalidArgumentError("source", source, "it must be auto, mnist or sample")
-        if not 0 <= split_seed < 1 << 63:
-            raise InvalidArgumentError("split_seed", split_seed, "it must lie in 0 to 2**63 - 1")
+        require(
+            "data_dir",
+            data_dir,
+            lambda value: value and b"\0" not in os.fsencode(str(os.fspath(value))),
+            "it must be the path of a folder",
+        )
+        require(
+            "batch_size",
+            batch_size,
+            lambda value: 1 <= operator.index(value) < 1 << 31,
+            "it must be at least 1",
+        )
+        require(
+            "val_fraction",
+            val_fraction,
+            lambda value: 0 < value < 1,
+            "it must lie between 0 and 1, both excluded (0.2 keeps 48,000 images for training)",
+        )
+        require(
+            "source",
+            source,
+            lambda value: value in ("auto", "mnist", "sample"),
+            "it must be auto, mnist or sample",
+        )
+        require(
+            "split_seed",
+            split_seed,
+            lambda value: 0 <= operator.index(value) < 1 << 63,
+            "it must lie in 0 to 2**63 - 1",
+        )
+        require(
+            "augment",
+            augment,
+            lambda value: value is None or isinstance(value, nn.Module),
+            "it must be a torch.nn.Module that maps images to images",
+        )
         data_dir = str(data_dir)  # a Path could not be read from a checkpoint again
         self._mirrors = download.check_mirrors(mirrors)
         # URLs may hold passwords, and a module could not be read from a checkpoint again.

@@ -19,7 +19,7 @@ from typing import IO, NamedTuple
 
 from typing_extensions import override
 
-from mnist_lightning.errors import DataError, InvalidArgumentError, MissingDataError
+from mnist_lightning.errors import DataError, MissingDataError, require
 from mnist_lightning.files import write_atomically
 
 log = logging.getLogger(__name__)
@@ -89,19 +89,19 @@ def check_mirrors(mirrors: str | Sequence[str] | None) -> tuple[str, ...]:
     """
     name = "mirrors" if mirrors is not None else "MNIST_MIRRORS"
     given = os.environ.get("MNIST_MIRRORS", "") if mirrors is None else mirrors
-    urls = given.split(",") if isinstance(given, str) else given
-    urls = [url.strip() for url in urls if url.strip()]
+    wanted = "a mirror is a base URL that starts with https://, http:// or file:///"
+    require(name, given, lambda value: iter(value) is not None, wanted)
+    urls = given.split(",") if isinstance(given, str) else [*given]
     for url in urls:
-        if not _is_mirror(url):
-            raise InvalidArgumentError(
-                name, url, "a mirror is a base URL that starts with https://, http:// or file:///"
-            )
-    return (*urls, *MIRRORS)
+        require(name, url, lambda value: isinstance(value, str) and _is_mirror(value), wanted)
+    return (*filter(None, map(str.strip, urls)), *MIRRORS)
 
 
 def _is_mirror(url: str) -> bool:
+    if not url.strip():  # as behind the last comma
+        return True
     try:
-        parts = urllib.parse.urlsplit(url)
+        parts = urllib.parse.urlsplit(url.strip())
     except ValueError:
         return False
     if parts.scheme == "file":

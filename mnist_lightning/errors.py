@@ -1,5 +1,9 @@
 """Errors that a user can mend: the command line prints each as one sentence."""
 
+from collections.abc import Callable
+from contextlib import suppress
+from typing import Any
+
 from typing_extensions import override
 
 
@@ -30,7 +34,28 @@ class InvalidArgumentError(UserError, ValueError):
 
     @override
     def __str__(self) -> str:
-        return "{} is {!r}; {}".format(*self.args)
+        name, value, requirement = self.args
+        shown = repr(value)
+        return f"{name} is {shown if len(shown) <= 200 else shown[:199] + '…'}; {requirement}"
+
+
+def require(name: str, value: Any, holds: Callable[[Any], bool], requirement: str) -> None:
+    """Checks an argument, whatever its type.
+
+    Args:
+        name: Name of the argument, as in the signature.
+        value: The value that was given.
+        holds: Returns whether it will do, or raises ``TypeError`` or ``ValueError`` if it cannot
+            tell.
+        requirement: See :class:`InvalidArgumentError`.
+
+    Raises:
+        InvalidArgumentError: If the value will not do.
+    """
+    with suppress(TypeError, ValueError):
+        if holds(value):
+            return
+    raise InvalidArgumentError(name, value, requirement)
 
 
 class DivergedError(UserError):

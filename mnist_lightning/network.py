@@ -1,10 +1,17 @@
 """The network of the notebook, in plain PyTorch."""
 
+import operator
+
 import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.utils.fusion import fuse_conv_bn_weights
 from typing_extensions import override
+
+from mnist_lightning.errors import require
+
+MOST_WIDTH = 64  # for which there is room; a slip of the finger would fill the memory
+MOST_CLASSES = 10_000
 
 
 class DigitCNN(nn.Module):
@@ -20,6 +27,9 @@ class DigitCNN(nn.Module):
             Szegedy, 2015). The number of parameters stays: there is no scale, since rectified
             values pass any positive one on to the next layer, and the bias comes behind.
         width: By how much hidden layers are wider than the notebook's, for a teacher.
+
+    Raises:
+        InvalidArgumentError: If an argument is out of range.
 
     Example:
         >>> network = DigitCNN()
@@ -37,6 +47,24 @@ class DigitCNN(nn.Module):
         width: int = 1,
     ) -> None:
         super().__init__()
+        require(
+            "dropout",
+            dropout,
+            lambda value: 0 <= value < 1,
+            "it must lie in [0, 1) (0 switches it off)",
+        )
+        require(
+            "width",
+            width,
+            lambda value: 1 <= operator.index(value) <= MOST_WIDTH,
+            f"it must be a whole number from 1, the notebook's, to {MOST_WIDTH}",
+        )
+        require(
+            "num_classes",
+            num_classes,
+            lambda value: 2 <= operator.index(value) <= MOST_CLASSES,
+            f"it must be a whole number from 2 to {MOST_CLASSES:,}",
+        )
         self.width = width
 
         def norm(layer: _BatchNorm) -> list[nn.Module]:

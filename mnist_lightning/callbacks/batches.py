@@ -1,12 +1,15 @@
 """What callbacks need of arguments, batches and steps, and how they say that it is missing."""
 
+import operator
 from collections.abc import Mapping, Sequence
 from typing import Any, TypeGuard
 
 from lightning.pytorch import LightningModule, Trainer
 from torch import Tensor
 
-from mnist_lightning.errors import InvalidArgumentError
+from mnist_lightning.errors import require
+
+MOST_ALONG_A_SIDE = 20  # of a grid whose captions can still be read
 
 
 class LackingError(Exception):
@@ -19,8 +22,26 @@ def check_size(size: int) -> None:
     Raises:
         InvalidArgumentError: If it is less than 1.
     """
-    if not isinstance(size, int) or size < 1:
-        raise InvalidArgumentError("size", size, "it must be a whole number of at least 1")
+    require(
+        "size",
+        size,
+        lambda value: 1 <= operator.index(value) <= MOST_ALONG_A_SIDE,
+        f"it must be a whole number from 1 to {MOST_ALONG_A_SIDE}",
+    )
+
+
+def check_class_names(class_names: Sequence[str] | None) -> None:
+    """Checks the names of the classes.
+
+    Raises:
+        InvalidArgumentError: If they are no list.
+    """
+    require(
+        "class_names",
+        class_names,
+        lambda value: value is None or not (isinstance(value, str) or len(value) == 0),
+        "it must be a list with a name for each class",
+    )
 
 
 def images_and_labels(batch: Any) -> tuple[Tensor, Tensor]:

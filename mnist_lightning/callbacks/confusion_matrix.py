@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 from torch import Tensor
 from typing_extensions import override
 
-from mnist_lightning.callbacks.batches import LackingError
+from mnist_lightning.callbacks.batches import LackingError, check_class_names
 from mnist_lightning.callbacks.evaluation import EvaluationFigure
 from mnist_lightning.callbacks.publish import class_names
 from mnist_lightning.plots import plot_confusion_matrix
@@ -35,6 +35,7 @@ class ConfusionMatrix(EvaluationFigure):
 
     def __init__(self, class_names: Sequence[str] | None = None) -> None:
         super().__init__()
+        check_class_names(class_names)
         self.class_names = class_names
         self.matrix: Tensor | None = None
         """Counts of the last validation or test: rows are true classes, columns predicted ones."""

@@ -12,7 +12,7 @@ from typing_extensions import override
 
 from mnist_lightning.callbacks.epoch_callback import EpochCallback
 from mnist_lightning.callbacks.publish import publish, title
-from mnist_lightning.errors import InvalidArgumentError
+from mnist_lightning.errors import require
 from mnist_lightning.plots import plot_learning_curves
 
 log = logging.getLogger(__name__)
@@ -43,8 +43,7 @@ class LearningCurves(EpochCallback):
         accuracy: tuple[str, str] = ("train/acc", "val/acc"),
     ) -> None:
         for name, pair in (("loss", loss), ("accuracy", accuracy)):
-            if isinstance(pair, str) or len(pair) != 2:
-                raise InvalidArgumentError(name, pair, "it must be two names, as in its default")
+            require(name, pair, _is_pair, "it must be two names, as in its default")
         self.loss = loss
         self.accuracy = accuracy
         self.history: dict[str, list[float]] = {name: [] for name in (*loss, *accuracy)}
@@ -114,3 +113,7 @@ class LearningCurves(EpochCallback):
     @override
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         self.history.update(state_dict["history"])
+
+
+def _is_pair(value: Any) -> bool:
+    return len(value) == 2 and [*map(type, value)] == [str, str] and not isinstance(value, str)

@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 from torch import Tensor
 from typing_extensions import override
 
-from mnist_lightning.callbacks.batches import check_size
+from mnist_lightning.callbacks.batches import check_class_names, check_size
 from mnist_lightning.callbacks.evaluation import EvaluationFigure
 from mnist_lightning.callbacks.publish import class_names
 from mnist_lightning.plots import plot_prediction_grid
@@ -25,7 +25,7 @@ class PredictionGrid(EvaluationFigure):
         size: Images along each side of the grid.
 
     Raises:
-        InvalidArgumentError: If ``size`` is less than 1.
+        InvalidArgumentError: If an argument will not do.
 
     Example:
         >>> grid = PredictionGrid(class_names=["cat", "dog"], size=3)
@@ -38,6 +38,7 @@ class PredictionGrid(EvaluationFigure):
     def __init__(self, class_names: Sequence[str] | None = None, size: int = 5) -> None:
         super().__init__()
         check_size(size)
+        check_class_names(class_names)
         self.class_names = class_names
         self.size = size
         self.reset()

@@ -11,6 +11,7 @@ from typing_extensions import override
 
 from mnist_lightning.callbacks.batches import (
     LackingError,
+    check_class_names,
     check_pictures,
     check_size,
     images_and_labels,
@@ -33,7 +34,7 @@ class TrainingImages(EpochCallback):
         size: Images along each side of the grid.
 
     Raises:
-        InvalidArgumentError: If ``size`` is less than 1.
+        InvalidArgumentError: If an argument will not do.
 
     Example:
         >>> images = TrainingImages(class_names=["cat", "dog"], size=3)
@@ -41,6 +42,7 @@ class TrainingImages(EpochCallback):
 
     def __init__(self, class_names: Sequence[str] | None = None, size: int = 5) -> None:
         check_size(size)
+        check_class_names(class_names)
         self.class_names = class_names
         self.size = size
         self._kept: list[tuple[Tensor, Tensor]] = []
