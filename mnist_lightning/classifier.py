@@ -19,6 +19,7 @@ from mnist_lightning import checkpoints, keras_file
 from mnist_lightning.distillation import distilled
 from mnist_lightning.errors import CheckpointError, DivergedError, require
 from mnist_lightning.network import DigitCNN
+from mnist_lightning.sam import SharpnessAwareAdamW
 
 
 class MNISTClassifier(LightningModule):
@@ -45,6 +46,8 @@ class MNISTClassifier(LightningModule):
             training; ``network.folded()`` then gives the plain network with the same outputs.
         weight_decay: Part of each weight that is taken off, times the step size, in each step,
             apart from Adam (AdamW; Loshchilov and Hutter, 2019).
+        sam_radius: How far around the weights the loss is to be low too (``SharpnessAwareAdamW``);
+            0 leaves that out. Finds more accurate weights, in twice the time.
         width: By how much the hidden layers of the default network are wider than the notebook's.
         teachers: Checkpoints of models from whose answers to the same images this one learns, more
             than from the labels (Hinton, Vinyals and Dean, 2015); ``train/loss`` stays that of the
@@ -70,6 +73,7 @@ class MNISTClassifier(LightningModule):
         compile: bool = False,
         batch_norm: bool = False,
         weight_decay: float = 0.0,
+        sam_radius: float = 0.0,
         width: int = 1,
         teachers: list[str] | None = None,
     ) -> None:
@@ -105,6 +109,12 @@ class MNISTClassifier(LightningModule):
             "it must not be negative (0 switches it off)",
         )
         require(
+            "sam_radius",
+            sam_radius,
+            lambda value: 0 <= value < math.inf,
+            "it must not be negative (0 leaves it out)",
+        )
+        require(
             "teachers",
             teachers,
             _are_paths,
@@ -118,6 +128,7 @@ class MNISTClassifier(LightningModule):
         self.schedule = schedule
         self.label_smoothing = label_smoothing
         self.weight_decay = weight_decay
+        self.sam_radius = sam_radius
         self.teachers = teachers
         self._teaching: list[nn.Module] = []  # as a list, they are no part of this model
         self.compiles = compile
@@ -246,7 +257,11 @@ class MNISTClassifier(LightningModule):
 
     @override
     def training_step(self, batch: tuple[Tensor, Tensor]) -> Tensor:
-        loss, logits = self._step(batch, self.train_metrics, self.label_smoothing)
+        # Elsewhere than at the weights themselves, nothing is measured.
+        optimizer = self.optimizers(use_pl_optimizer=False) if self.sam_radius else None
+        climbed = isinstance(optimizer, SharpnessAwareAdamW) and optimizer.climbed
+        metrics = None if climbed else self.train_metrics
+        loss, logits = self._step(batch, metrics, self.label_smoothing)
         if not self._teaching:
             return loss
         with torch.no_grad():
@@ -274,13 +289,17 @@ class MNISTClassifier(LightningModule):
 
     @override
     def configure_optimizers(self) -> Optimizer | OptimizerLRSchedulerConfig:
-        optimizer = AdamW(
-            self.parameters(),
-            lr=self.learning_rate,
-            eps=1e-7,
-            weight_decay=self.weight_decay,
-            fused=True,
-        )
+        options: dict[str, Any] = {
+            "lr": self.learning_rate,
+            "eps": 1e-7,
+            "weight_decay": self.weight_decay,
+            "fused": True,
+        }
+        optimizer: AdamW | SharpnessAwareAdamW
+        if self.sam_radius:
+            optimizer = SharpnessAwareAdamW(self.parameters(), self.sam_radius, **options)
+        else:
+            optimizer = AdamW(self.parameters(), **options)
         if self.schedule == "constant":
             return optimizer
         steps = self.trainer.estimated_stepping_batches
@@ -307,15 +326,19 @@ class MNISTClassifier(LightningModule):
             self.network.compile(mode="reduce-overhead", dynamic=False)
 
     def _step(
-        self, batch: tuple[Tensor, Tensor], metrics: MetricCollection, smoothing: float = 0.0
+        self,
+        batch: tuple[Tensor, Tensor],
+        metrics: MetricCollection | None,
+        smoothing: float = 0.0,
     ) -> tuple[Tensor, Tensor]:
         images, labels = batch
         logits = self(images)
         loss = functional.cross_entropy(logits, labels, label_smoothing=smoothing)
-        metrics["loss"].update(loss.detach() * len(labels), len(labels))
-        metrics["acc"].update((logits.detach().argmax(dim=1) == labels).sum(), len(labels))
-        if metrics["loss"].update_count == 1:  # once: Lightning computes it when the epoch ends
-            self.log_dict(metrics, on_step=False, on_epoch=True)
+        if metrics is not None:
+            metrics["loss"].update(loss.detach() * len(labels), len(labels))
+            metrics["acc"].update((logits.detach().argmax(dim=1) == labels).sum(), len(labels))
+            if metrics["loss"].update_count == 1:  # once: Lightning computes it when the epoch ends
+                self.log_dict(metrics, on_step=False, on_epoch=True)
         return loss, logits
 
 

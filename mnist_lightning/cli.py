@@ -9,6 +9,8 @@ import shlex
 import signal
 import sys
 import threading
+import traceback
+import unicodedata
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -50,7 +52,7 @@ from mnist_lightning.callbacks.epoch_callback import EpochCallback
 from mnist_lightning.callbacks.publish import class_names, is_trial
 from mnist_lightning.classifier import MNISTClassifier
 from mnist_lightning.datamodule import MNISTDataModule
-from mnist_lightning.errors import CheckpointError, InvalidArgumentError, UserError
+from mnist_lightning.errors import CheckpointError, InvalidArgumentError, UserError, require
 from mnist_lightning.files import write_atomically
 from mnist_lightning.logger import EpochTensorBoardLogger
 from mnist_lightning.parser import OneSentenceParser, check_configs, fail
@@ -84,6 +86,10 @@ def main(args: Sequence[str] | None = None) -> "MNISTCLI":
         except BrokenPipeError:
             sys.stdout = Path(os.devnull).open("w")  # noqa: SIM115 - open for as long as Python runs
             fail(1, "nobody reads the output any more")
+        except (ArithmeticError, RuntimeError, TypeError, ValueError) as error:
+            if not _is_lightnings(error):
+                raise
+            fail(2, f"Lightning cannot do this with these options: {error}")
         except OSError as error:
             if error.strerror is None:
                 raise
@@ -177,6 +183,9 @@ class MNISTCLI(LightningCLI):
     @override
     def parse_arguments(self, parser: LightningArgumentParser, args: ArgsType) -> None:
         assert isinstance(args, list)
+        for arg in args:
+            if any(unicodedata.category(sign) == "Cs" for sign in arg):  # YAML has no surrogates
+                raise UserError(f"the argument {arg!r} is no text in UTF-8; write it otherwise")
         check_configs(args)
         self.config = parser.parse_args(args)
         subcommand = self.config.subcommand
@@ -260,6 +269,12 @@ class MNISTCLI(LightningCLI):
     @override
     def instantiate_trainer(self, **kwargs: Any) -> Trainer:
         options = self.config_init[self.subcommand].trainer
+        require(
+            "--trainer.accumulate_grad_batches",
+            options.accumulate_grad_batches,
+            lambda value: value >= 1,
+            "it must be at least 1",
+        )
         if options.barebones:  # Lightning's mode for measuring: nothing is drawn, logged or kept
             self.save_config_callback = None
             return super().instantiate_trainer(**kwargs)
@@ -633,6 +648,12 @@ def _console() -> Iterator[None]:
         threading.excepthook = excepthook
         for logger, level in before.items():
             logger.setLevel(level)
+
+
+def _is_lightnings(error: Exception) -> bool:
+    """Returns whether Lightning itself raised an error; it checks some options only in use."""
+    *_, (frame, _) = traceback.walk_tb(error.__traceback__)
+    return str(frame.f_globals.get("__name__")).startswith("lightning.")
 
 
 def _in_thread(args: threading.ExceptHookArgs) -> None:
