@@ -158,7 +158,7 @@ def settings(checkpoint: Checkpoint) -> dict[str, dict[str, Any]]:
     wanted = {
         "model": (
             "hyper_parameters",
-            ("learning_rate", "dropout", "num_classes", "batch_norm", "width"),
+            ("learning_rate", "dropout", "num_classes", "batch_norm"),
         ),
         "data": ("datamodule_hyper_parameters", ("source", "val_fraction", "split_seed")),
     }

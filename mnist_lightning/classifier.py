@@ -16,8 +16,7 @@ from torchmetrics import Metric, MetricCollection
 from typing_extensions import override
 
 from mnist_lightning import checkpoints, keras_file
-from mnist_lightning.distillation import distilled
-from mnist_lightning.errors import CheckpointError, DivergedError, require
+from mnist_lightning.errors import DivergedError, is_module, require
 from mnist_lightning.network import DigitCNN
 from mnist_lightning.sam import SharpnessAwareAdamW
 
@@ -48,10 +47,6 @@ class MNISTClassifier(LightningModule):
             apart from Adam (AdamW; Loshchilov and Hutter, 2019).
         sam_radius: How far around the weights the loss is to be low too (``SharpnessAwareAdamW``);
             0 leaves that out. Finds more accurate weights, in twice the time.
-        width: By how much the hidden layers of the default network are wider than the notebook's.
-        teachers: Checkpoints of models from whose answers to the same images this one learns, more
-            than from the labels (Hinton, Vinyals and Dean, 2015); ``train/loss`` stays that of the
-            labels.
 
     Raises:
         InvalidArgumentError: If an argument is out of range.
@@ -74,14 +69,12 @@ class MNISTClassifier(LightningModule):
         batch_norm: bool = False,
         weight_decay: float = 0.0,
         sam_radius: float = 0.0,
-        width: int = 1,
-        teachers: list[str] | None = None,
     ) -> None:
         super().__init__()
         require(
             "network",
             network,
-            lambda value: value is None or isinstance(value, nn.Module),
+            is_module,
             "it must be a torch.nn.Module",
         )
         require(
@@ -114,27 +107,18 @@ class MNISTClassifier(LightningModule):
             lambda value: 0 <= value < math.inf,
             "it must not be negative (0 leaves it out)",
         )
-        require(
-            "teachers",
-            teachers,
-            _are_paths,
-            "it must be a list of files",
-        )
-        # NumPy's numbers and paths could not be read from a checkpoint again.
+        # NumPy's numbers could not be read from a checkpoint again.
         learning_rate = float(learning_rate)
-        teachers = [str(path) for path in teachers or ()]
         self.save_hyperparameters(ignore=["network"])
         self.learning_rate = learning_rate
         self.schedule = schedule
         self.label_smoothing = label_smoothing
         self.weight_decay = weight_decay
         self.sam_radius = sam_radius
-        self.teachers = teachers
-        self._teaching: list[nn.Module] = []  # as a list, they are no part of this model
         self.compiles = compile
         self.num_classes = num_classes
         if network is None:
-            network = DigitCNN(dropout, num_classes, batch_norm, width)
+            network = DigitCNN(dropout, num_classes, batch_norm)
             self.example_input_array = torch.zeros(1, 1, 28, 28)
         self.network = network
         metrics = MetricCollection({"loss": MeanOverImages(), "acc": MeanOverImages()})
@@ -195,35 +179,6 @@ class MNISTClassifier(LightningModule):
         else:
             super().__setattr__(name, value)
 
-    def load_teachers(self) -> None:
-        """Reads the checkpoints of ``teachers``; a fit does so by itself.
-
-        Raises:
-            CheckpointError: If one cannot be read, or is not of a model with the default network.
-        """
-        self._teaching = []
-        for path in map(Path, self.teachers):
-            if not path.exists():
-                raise CheckpointError(
-                    f"the teacher {path} does not exist; train it first, or name others in teachers"
-                )
-            checkpoint = checkpoints.read(path)
-            teacher = MNISTClassifier(**checkpoints.settings(checkpoint)["model"])
-            try:
-                teacher.load_state_dict(checkpoint["state_dict"])
-            except RuntimeError as error:
-                raise CheckpointError(
-                    f"the teacher {path} has another network than DigitCNN"
-                ) from error
-            self._teaching.append(teacher.network.eval().requires_grad_(False))
-
-    @override
-    def on_fit_start(self) -> None:
-        if not self._teaching:
-            self.load_teachers()
-        for teacher in self._teaching:
-            teacher.to(self.device)
-
     # Metrics begin afresh also where an earlier epoch was broken off, or ran in inference mode.
 
     @override
@@ -261,12 +216,8 @@ class MNISTClassifier(LightningModule):
         optimizer = self.optimizers(use_pl_optimizer=False) if self.sam_radius else None
         climbed = isinstance(optimizer, SharpnessAwareAdamW) and optimizer.climbed
         metrics = None if climbed else self.train_metrics
-        loss, logits = self._step(batch, metrics, self.label_smoothing)
-        if not self._teaching:
-            return loss
-        with torch.no_grad():
-            answers = [teacher(batch[0]).log_softmax(dim=1) for teacher in self._teaching]
-        return distilled(loss, logits, torch.stack(answers).mean(dim=0))
+        loss, _ = self._step(batch, metrics, self.label_smoothing)
+        return loss
 
     @override
     def validation_step(self, batch: tuple[Tensor, Tensor]) -> Tensor:
@@ -340,12 +291,6 @@ class MNISTClassifier(LightningModule):
             if metrics["loss"].update_count == 1:  # once: Lightning computes it when the epoch ends
                 self.log_dict(metrics, on_step=False, on_epoch=True)
         return loss, logits
-
-
-def _are_paths(value: Any) -> bool:
-    return value is None or (
-        not isinstance(value, str) and all(isinstance(path, str | Path) for path in value)
-    )
 
 
 class MeanOverImages(Metric):

@@ -263,8 +263,6 @@ class MNISTCLI(LightningCLI):
         if self.model.example_input_array is None:  # TensorBoard's graph is traced with it
             self.model.example_input_array = torch.zeros(1, 1, 28, 28)
         self._load_weights()
-        if self.subcommand == "fit":
-            self.model.load_teachers()  # before anything is written
 
     @override
     def instantiate_trainer(self, **kwargs: Any) -> Trainer:

@@ -17,7 +17,7 @@ from torch.utils.data import DataLoader, Dataset
 from typing_extensions import override
 
 from mnist_lightning import download
-from mnist_lightning.errors import InvalidArgumentError, MissingDataError, require
+from mnist_lightning.errors import InvalidArgumentError, MissingDataError, is_module, require
 
 log = logging.getLogger(__name__)
 
@@ -103,7 +103,7 @@ class MNISTDataModule(LightningDataModule):
         require(
             "augment",
             augment,
-            lambda value: value is None or isinstance(value, nn.Module),
+            is_module,
             "it must be a torch.nn.Module that maps images to images",
         )
         data_dir = str(data_dir)  # a Path could not be read from a checkpoint again

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
 
+from torch import nn
 from typing_extensions import override
 
 
@@ -56,6 +57,13 @@ def require(name: str, value: Any, holds: Callable[[Any], bool], requirement: st
         if holds(value):
             return
     raise InvalidArgumentError(name, value, requirement)
+
+
+def is_module(value: Any) -> bool:
+    """Returns whether a value is None or a module that maps something."""
+    return value is None or (
+        isinstance(value, nn.Module) and type(value).forward is not nn.Module.forward
+    )
 
 
 class DivergedError(UserError):

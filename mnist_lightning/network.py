@@ -10,8 +10,7 @@ from typing_extensions import override
 
 from mnist_lightning.errors import require
 
-MOST_WIDTH = 64  # for which there is room; a slip of the finger would fill the memory
-MOST_CLASSES = 10_000
+MOST_CLASSES = 10_000  # for which there is room; a slip of the finger would fill the memory
 
 
 class DigitCNN(nn.Module):
@@ -26,7 +25,6 @@ class DigitCNN(nn.Module):
         batch_norm: Whether hidden values are normalised over each batch while training (Ioffe and
             Szegedy, 2015). The number of parameters stays: there is no scale, since rectified
             values pass any positive one on to the next layer, and the bias comes behind.
-        width: By how much hidden layers are wider than the notebook's, for a teacher.
 
     Raises:
         InvalidArgumentError: If an argument is out of range.
@@ -44,7 +42,6 @@ class DigitCNN(nn.Module):
         dropout: float = 0.2,
         num_classes: int = 10,
         batch_norm: bool = False,
-        width: int = 1,
     ) -> None:
         super().__init__()
         require(
@@ -54,18 +51,11 @@ class DigitCNN(nn.Module):
             "it must lie in [0, 1) (0 switches it off)",
         )
         require(
-            "width",
-            width,
-            lambda value: 1 <= operator.index(value) <= MOST_WIDTH,
-            f"it must be a whole number from 1, the notebook's, to {MOST_WIDTH}",
-        )
-        require(
             "num_classes",
             num_classes,
             lambda value: 2 <= operator.index(value) <= MOST_CLASSES,
             f"it must be a whole number from 2 to {MOST_CLASSES:,}",
         )
-        self.width = width
 
         def norm(layer: _BatchNorm) -> list[nn.Module]:
             layer.register_parameter("weight", None)
@@ -73,22 +63,22 @@ class DigitCNN(nn.Module):
 
         bias = not batch_norm
         self.features = nn.Sequential(
-            nn.Conv2d(1, 8 * width, kernel_size=5, bias=bias),
+            nn.Conv2d(1, 8, kernel_size=5, bias=bias),
             nn.MaxPool2d(2),
-            *norm(nn.BatchNorm2d(8 * width)),
+            *norm(nn.BatchNorm2d(8)),
             nn.ReLU(),
-            nn.Conv2d(8 * width, 16 * width, kernel_size=5, bias=bias),
+            nn.Conv2d(8, 16, kernel_size=5, bias=bias),
             nn.MaxPool2d(2),
-            *norm(nn.BatchNorm2d(16 * width)),
+            *norm(nn.BatchNorm2d(16)),
             nn.ReLU(),
         )
         self.head = nn.Sequential(
             nn.Flatten(),
-            nn.Linear(16 * width * 4 * 4, 128 * width, bias=bias),
-            *norm(nn.BatchNorm1d(128 * width)),
+            nn.Linear(16 * 4 * 4, 128, bias=bias),
+            *norm(nn.BatchNorm1d(128)),
             nn.ReLU(),
             nn.Dropout(dropout),
-            nn.Linear(128 * width, num_classes),
+            nn.Linear(128, num_classes),
         )
         for name, parameter in self.named_parameters():
             if name.endswith("weight"):
@@ -109,7 +99,7 @@ class DigitCNN(nn.Module):
         (dropout,) = (module for module in self.head if isinstance(module, nn.Dropout))
         last = self.head[-1]
         assert isinstance(last, nn.Linear)
-        plain = DigitCNN(dropout.p, last.out_features, width=self.width).to(last.weight.device)
+        plain = DigitCNN(dropout.p, last.out_features).to(last.weight.device)
         targets = (layer for layer in plain.modules() if isinstance(layer, nn.Conv2d | nn.Linear))
         for module in self.modules():
             if isinstance(module, nn.Conv2d | nn.Linear):

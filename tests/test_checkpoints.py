@@ -152,7 +152,6 @@ def test_a_real_checkpoint_has_settings(fitted: Run) -> None:
             "dropout": 0.2,
             "num_classes": 10,
             "batch_norm": False,
-            "width": 1,
         },
         "data": {"source": "sample", "val_fraction": 0.2, "split_seed": 0},
     }

@@ -16,8 +16,7 @@ from torch.utils.data import DataLoader, TensorDataset
 from trainers import quiet_trainer
 
 from mnist_lightning import DigitCNN, MNISTClassifier, MNISTDataModule
-from mnist_lightning.distillation import distilled
-from mnist_lightning.errors import CheckpointError, InvalidArgumentError
+from mnist_lightning.errors import InvalidArgumentError
 
 
 def loader(images: Tensor, labels: Tensor) -> DataLoader[tuple[Tensor, ...]]:
@@ -257,103 +256,11 @@ def test_checkpoint_holds_plain_values_and_loads_again(tmp_path: Path) -> None:
         ("label_smoothing", 1.0),
         ("weight_decay", -0.1),
         ("weight_decay", math.inf),
-        ("width", 0),
     ],
 )
 def test_refuses_values_out_of_range(name: str, value: float | str) -> None:
     with pytest.raises(InvalidArgumentError, match=f"^{name} is {value!r}; it must"):
         MNISTClassifier(**{name: value})  # type: ignore[arg-type]
-
-
-@pytest.fixture
-def teacher(tmp_path: Path) -> Path:
-    """The checkpoint of a model that always answers 3."""
-    model = MNISTClassifier(width=2, batch_norm=True, dropout=0.4)
-    last = list(model.parameters())[-1]
-    last.data.copy_(20.0 * (torch.arange(10) == 3))
-    data = loader(torch.rand(32, 1, 28, 28), torch.full((32,), 3))
-    trainer = quiet_trainer(max_epochs=1)
-    trainer.fit(model, data, data)
-    trainer.save_checkpoint(tmp_path / "teacher.ckpt")
-    return tmp_path / "teacher.ckpt"
-
-
-def test_a_teacher_teaches(teacher: Path) -> None:
-    torch.manual_seed(0)
-    images, labels = torch.rand(64, 1, 28, 28), torch.full((64,), 7)
-    model = MNISTClassifier(dropout=0.0, teachers=[str(teacher), str(teacher)], learning_rate=0.01)
-    trainer = quiet_trainer(max_epochs=10)
-    trainer.fit(model, loader(images, labels), loader(images, labels))
-    probabilities = model.eval()(images).detach().softmax(dim=1).mean(dim=0)
-    assert int(probabilities.argmax()) == 3  # the teacher's answer counts for more than the label
-    # What is logged is the loss of the labels, as in validation.
-    assert float(trainer.callback_metrics["train/loss"]) > 1
-    assert float(trainer.callback_metrics["train/acc"]) == 0
-
-    trainer.save_checkpoint(teacher.parent / "student.ckpt")
-    content = torch.load(teacher.parent / "student.ckpt", weights_only=True)
-    assert content["state_dict"].keys() == MNISTClassifier().state_dict().keys()
-    teacher.unlink()  # what has been taught needs no teacher
-    loaded = MNISTClassifier.load_from_checkpoint(
-        teacher.parent / "student.ckpt", weights_only=True
-    )
-    torch.testing.assert_close(loaded.eval()(images), model(images))
-
-
-def test_teachers_answer_as_when_they_are_tested_and_do_not_learn(teacher: Path) -> None:
-    model = MNISTClassifier(teachers=[str(teacher)])
-    model.load_teachers()
-    (network,) = model._teaching
-    before = {name: value.clone() for name, value in network.state_dict().items()}
-    data = loader(torch.rand(64, 1, 28, 28), torch.randint(10, (64,)))
-    quiet_trainer(max_epochs=2).fit(model, data, data)
-    assert not network.training
-    for name, value in network.state_dict().items():
-        torch.testing.assert_close(value, before[name])
-
-
-def test_the_loss_is_distilled_from_the_answers_to_the_same_images(teacher: Path) -> None:
-    class Watch(Callback):
-        losses: ClassVar[list[float]] = []
-
-        def on_train_batch_end(self, trainer: Any, model: Any, outputs: Any, *args: Any) -> None:
-            self.losses.append(float(outputs["loss"]))
-
-    images, labels = torch.rand(32, 1, 28, 28), torch.randint(10, (32,))
-    model = MNISTClassifier(dropout=0.0, teachers=[str(teacher)], learning_rate=1e-30)
-    data = loader(images, labels)
-    quiet_trainer(max_epochs=1, callbacks=[Watch()]).fit(model, data, data)
-    with torch.no_grad():
-        logits = model(images)
-        answers = [network(images) for network in model._teaching]
-    expected = float(distilled(functional.cross_entropy(logits, labels), logits, answers[0]))
-    assert Watch.losses == [pytest.approx(expected, rel=1e-5)]
-
-
-def test_several_teachers_answer_with_their_mean(tmp_path: Path, teacher: Path) -> None:
-    torch.manual_seed(0)
-    content = torch.load(teacher, weights_only=True)
-    last = list(content["state_dict"])[-1]
-    content["state_dict"][last] = 20.0 * (torch.arange(10) == 5)
-    torch.save(content, tmp_path / "other.ckpt")
-    images = torch.rand(64, 1, 28, 28)
-    data = loader(images, torch.full((64,), 7))
-    teachers = [str(teacher), str(tmp_path / "other.ckpt")]
-    model = MNISTClassifier(dropout=0.0, teachers=teachers, learning_rate=0.01)
-    quiet_trainer(max_epochs=20).fit(model, data, data)
-    probabilities = model.eval()(images).detach().softmax(dim=1).mean(dim=0)
-    assert set(probabilities.topk(2).indices.tolist()) == {3, 5}
-    assert float(probabilities[[3, 5]].min()) > 0.25
-
-
-def test_says_what_is_wrong_with_a_teacher(tmp_path: Path, teacher: Path) -> None:
-    with pytest.raises(CheckpointError, match=r"nobody\.ckpt does not exist"):
-        MNISTClassifier(teachers=[str(tmp_path / "nobody.ckpt")]).load_teachers()
-    content = torch.load(teacher, weights_only=True)
-    del content["hyper_parameters"]["width"]
-    torch.save(content, teacher)
-    with pytest.raises(CheckpointError, match=r"teacher\.ckpt has another network than DigitCNN"):
-        MNISTClassifier(teachers=[str(teacher)]).load_teachers()
 
 
 def test_from_pretrained_reads_digits(sample: MNISTDataModule) -> None:

@@ -136,7 +136,6 @@ def test_fit_fills_the_tabs_of_tensorboard(fitted: Run) -> None:
             "split_seed": 0,
             "val_fraction": 0.2,
             "weight_decay": 0.0,
-            "width": 1,
         },
         ["test/acc", "test/loss", "val/acc", "val/loss"],
     )
@@ -789,27 +788,6 @@ def test_augmentation_and_batch_norm_are_options(workdir: Path) -> None:
         torch.testing.assert_close(repeated.model.state_dict()[name], value)
     tested = main(["test", "--ckpt_path", str(run / "checkpoints" / "best.ckpt")])
     assert tested.model.hparams["batch_norm"]
-
-
-def test_a_fit_without_its_teacher_leaves_nothing_behind(
-    workdir: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    with pytest.raises(SystemExit) as caught:
-        main(["fit", "--data.source=sample", "--model.teachers=[nobody.ckpt]"])
-    assert caught.value.code == 1
-    assert "error: the teacher nobody.ckpt" in capsys.readouterr().err
-    assert list(workdir.iterdir()) == []
-
-
-def test_learns_from_an_earlier_run(workdir: Path) -> None:
-    short = ["--data.source=sample", "--trainer.max_epochs=1", "--trainer.limit_train_batches=2"]
-    teacher = main(["fit", *short, "--model.width=2"])
-    student = main(["fit", *short, f"--model.teachers=[{teacher.ckpt_path}]"])
-    assert student.model.hparams["teachers"] == [str(teacher.ckpt_path)]
-    shutil.rmtree(workdir / "lightning_logs" / "version_0")
-    main(["test"])  # the student needs no teacher any more
-    run = workdir / "lightning_logs" / "version_2"
-    assert results(run)["parameters"] == 37_610
 
 
 def test_a_mismatch_of_the_data_is_said(

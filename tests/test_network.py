@@ -82,14 +82,6 @@ def test_dropout_and_classes_are_arguments() -> None:
     torch.testing.assert_close(network(images), network.eval()(images))
 
 
-def test_a_wider_network_has_more_of_everything() -> None:
-    shapes = [tuple(value.shape) for value in DigitCNN(width=3).parameters() if value.dim() > 1]
-    assert shapes == [(24, 1, 5, 5), (48, 24, 5, 5), (384, 768), (10, 384)]
-    network = trained_a_little(DigitCNN(batch_norm=True, width=2))
-    images = torch.rand(4, 1, 28, 28)
-    torch.testing.assert_close(network.folded().eval()(images), network(images), atol=1e-4, rtol=0)
-
-
 def trained_a_little(network: DigitCNN) -> DigitCNN:
     """Gives a network statistics and weights that are nowhere those of its beginning."""
     for _ in range(20):

@@ -26,7 +26,6 @@ SHORTEN = [
     "--trainer.limit_train_batches=1",
     "--trainer.max_epochs=2",
     "--model.compile=false",  # takes a compiler and a minute
-    "--model.teachers=null",  # would have to be trained first
 ]
 
 
