@@ -34,7 +34,7 @@ from lightning.pytorch.loggers import TensorBoardLogger
 from lightning.pytorch.plugins import CheckpointIO
 from lightning.pytorch.utilities import rank_zero_only
 from lightning.pytorch.utilities.exceptions import SIGTERMException
-from torch import Tensor
+from torch import Tensor, nn
 from typing_extensions import override
 
 from mnist_lightning import checkpoints, runs
@@ -260,8 +260,22 @@ class MNISTCLI(LightningCLI):
             raise InvalidArgumentError(
                 "--model.num_classes", classes, f"the data have {needed} classes"
             )
-        if self.model.example_input_array is None:  # TensorBoard's graph is traced with it
-            self.model.example_input_array = torch.zeros(1, 1, 28, 28)
+        if self.model.example_input_array is None:  # the network is the user's
+            network = self.model.network
+            if not (_maps(network, (classes,)) and any(True for _ in network.parameters())):
+                raise InvalidArgumentError(
+                    "--model.network",
+                    type(network).__name__,
+                    f"it must map images (N, 1, 28, 28) to logits (N, {classes}), by weights",
+                )
+            self.model.example_input_array = torch.zeros(1, 1, 28, 28)  # for TensorBoard's graph
+        augment = self.datamodule.augment
+        if augment is not None and not _maps(augment, (1, 28, 28)):
+            raise InvalidArgumentError(
+                "--data.augment",
+                type(augment).__name__,
+                "it must map images to images of that size",
+            )
         self._load_weights()
 
     @override
@@ -603,6 +617,19 @@ class _Keep(EpochCallback, ModelCheckpoint):
     @override
     def state_key(self) -> str:
         return f"mnist_lightning.{self.filename}"
+
+
+def _maps(module: nn.Module, shape: tuple[int, ...]) -> bool:
+    """Returns whether a module maps two digits to two tensors of this shape."""
+    training = module.training
+    try:
+        with torch.no_grad():
+            found = module.eval()(torch.zeros(2, 1, 28, 28))
+    except (ArithmeticError, AttributeError, LookupError, RuntimeError, TypeError, ValueError):
+        return False
+    finally:
+        module.train(training)
+    return isinstance(found, Tensor) and found.shape == (2, *shape)
 
 
 def _replaces(given: Callback, ours: Callback) -> bool:

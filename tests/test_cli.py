@@ -891,6 +891,18 @@ def test_another_network_trains_and_is_tested(workdir: Path) -> None:
         ("--data.batch_size 0", 2, "--data.batch_size is 0; it must be at least 1"),
         ("--data.batch_size many", 2, "--data.batch_size is 'many'; it must be int"),
         ("--data.source web", 2, "--data.source is 'web'; it must be one of 'auto', 'mnist', 'sa"),
+        (
+            "--model.network torch.nn.Identity",
+            2,
+            "--model.network is 'Identity'; it must map",
+        ),
+        ("--model.network torch.nn.Flatten", 2, "--model.network is 'Flatten'; it must map"),
+        (
+            "--model.network mnist_lightning.DigitCNN --model.network.num_classes 11",
+            2,
+            "--model.network is 'DigitCNN'; it must map images (N, 1, 28, 28) to logits (N, 10)",
+        ),
+        ("--data.augment mnist_lightning.DigitCNN", 2, "--data.augment is 'DigitCNN'; it must map"),
         ("--data.mirrors gopher://a", 2, "--data.mirrors is 'gopher://a'; a mirror is a base URL"),
         ("--data.data_dir /proc/x", 1, "data_dir /proc/x cannot be written"),
         ("--data.data_dir /dev/null", 1, "data_dir /dev/null cannot be written"),
