@@ -14,6 +14,9 @@ import torch
 from drawings import PICTURES
 from events import scalars, steps
 
+from mnist_lightning import MNISTDataModule
+from mnist_lightning.download import MNIST
+
 # All that draws, and all that a training keeps: order, dropout, distortion, batches' means, rates.
 FIT = [
     "fit",
@@ -30,6 +33,7 @@ GO_ON = ["fit", "--ckpt_path=last"]
 # is then half there.
 KILLER = """
 import os, pathlib, signal, sys
+from mnist_lightning import MNISTDataModule
 from mnist_lightning.cli import main
 
 left = int(sys.argv.pop(1))
@@ -52,7 +56,10 @@ def counting_replace(self, target):
     return replace(self, target)
 
 os.fsync, pathlib.Path.replace = counting_fsync, counting_replace
-main()
+if sys.argv[1] == "download":
+    MNISTDataModule(source="mnist", mirrors=sys.argv[2]).prepare_data()
+else:
+    main()
 print(-left, "times")
 """
 
@@ -203,3 +210,19 @@ def test_a_run_that_is_killed_at_any_moment_goes_on_to_the_same_end(
     assert process.returncode == -signal.SIGKILL
     go_on(tmp_path)
     assert differences(expected, outcome(tmp_path)) == []
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("kill_at", range(1, 11))
+def test_a_download_that_is_killed_begins_again_by_itself(
+    tmp_path: Path, mnist_mirror: str, kill_at: int
+) -> None:
+    process = start(tmp_path, ["download", mnist_mirror], kill_at)
+    process.communicate(timeout=120)
+    assert process.returncode == -signal.SIGKILL
+    data = MNISTDataModule(str(tmp_path / "data"), source="mnist", mirrors=mnist_mirror)
+    data.prepare_data()
+    data.setup("fit")
+    assert len(data.train_set) + len(data.val_set) == 60_000
+    whole = {path.name for path in (tmp_path / "data" / "MNIST" / "raw").iterdir()}
+    assert MNIST.keys() <= whole
