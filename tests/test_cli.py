@@ -9,6 +9,7 @@ import os
 import pkgutil
 import re
 import shutil
+import signal
 import subprocess
 import sys
 from collections.abc import Callable
@@ -1012,6 +1013,11 @@ def test_a_checkpoint_cannot_have_a_class_imported(
         patch.syspath_prepend(trained)
         for subcommand in ("validate", "test", "predict"):
             main([subcommand])
+        with pytest.warns(UserWarning, match="The dirpath has changed"):
+            main(["fit", "--ckpt_path", str(path), "--trainer.max_epochs", "4"])
+        shutil.rmtree(trained / "lightning_logs" / "version_3")
+        shutil.copy(path, path.with_name("last.ckpt"))
+        main(["fit", "--ckpt_path", "last", "--trainer.max_epochs", "4"])
     assert "planted" not in sys.modules
 
 
@@ -1073,6 +1079,12 @@ def test_a_reader_that_goes_away_gets_no_traceback(workdir: Path) -> None:
     assert done.returncode == 1
     assert done.stderr.endswith("\nerror: nobody reads the output any more\n")
     assert "Traceback" not in done.stderr
+
+
+def test_leaves_signals_as_they_were(workdir: Path) -> None:
+    before = signal.getsignal(signal.SIGTERM)
+    main(["fit", *SHORT])
+    assert signal.getsignal(signal.SIGTERM) == before
 
 
 def test_returns_the_cli_object(fitted: Run) -> None:
