@@ -185,7 +185,7 @@ class MNISTCLI(LightningCLI):
         assert isinstance(args, list)
         for arg in args:
             if any(unicodedata.category(sign) == "Cs" for sign in arg):  # YAML has no surrogates
-                raise UserError(f"the argument {arg!r} is no text in UTF-8; write it otherwise")
+                fail(2, f"the argument {arg!r} is no text in UTF-8; write it otherwise")
         check_configs(args)
         self.config = parser.parse_args(args)
         subcommand = self.config.subcommand

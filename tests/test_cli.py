@@ -36,6 +36,7 @@ from mnist_lightning import (
     runs,
 )
 from mnist_lightning.cli import MNISTCLI, main
+from mnist_lightning.logger import EpochTensorBoardLogger
 from mnist_lightning.report import class_report
 
 SHORT = ["--data.source", "sample", "--trainer.max_epochs", "1", "--trainer.limit_train_batches=5"]
@@ -586,6 +587,36 @@ def test_a_disk_that_takes_no_more_spares_what_there_is(
     assert results(run)["epochs"] == 2
 
 
+def test_a_checkpoint_takes_its_name_when_its_epoch_is_logged(
+    workdir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    main(["fit", *SHORT])
+    run = workdir / "lightning_logs" / "version_0"
+    before = {path.name: path.read_bytes() for path in run.rglob("*.ckpt")}
+    replace, named = Path.replace, []
+
+    def noting(self: Path, target: Path) -> Path:
+        named.append(Path(target).name)
+        return replace(self, target)
+
+    def crash(self: EpochTensorBoardLogger, metrics: dict[str, float], step: int) -> None:
+        if "train/loss" in metrics:
+            assert {"best.ckpt.next", "last.ckpt.next"} <= {*named}  # they were written
+            raise RuntimeError("before it was logged")
+
+    go_on = ["fit", "--ckpt_path", "last", "--trainer.max_epochs", "2"]
+    monkeypatch.setattr(Path, "replace", noting)
+    with monkeypatch.context() as patch:
+        patch.setattr(EpochTensorBoardLogger, "log_metrics", crash)
+        with pytest.raises(RuntimeError, match="before it was logged"):
+            main(go_on)
+    assert {path.name: path.read_bytes() for path in run.rglob("*.ckpt")} == before
+    named.clear()
+    main(go_on)
+    # What last.ckpt says of the best one is true at any moment.
+    assert [name for name in named if name.endswith(".ckpt")] == ["best.ckpt", "last.ckpt"]
+
+
 def test_a_full_disk_breaks_off_a_real_run(workdir: Path) -> None:
     # Room for a checkpoint, but not for the event file, which a thread of TensorBoard writes.
     fit = command("fit", "--data.source=sample", "--trainer.max_epochs=30")
@@ -903,6 +934,12 @@ def test_another_network_trains_and_is_tested(workdir: Path) -> None:
             2,
             "--model.network is 'DigitCNN'; it must map images (N, 1, 28, 28) to logits (N, 10)",
         ),
+        (
+            "--trainer.accumulate_grad_batches 0",
+            2,
+            "--trainer.accumulate_grad_batches is 0; it must be at least 1",
+        ),
+        ("--data.data_dir \udcff", 2, "is no text in UTF-8; write it otherwise"),
         ("--data.augment mnist_lightning.DigitCNN", 2, "--data.augment is 'DigitCNN'; it must map"),
         ("--data.mirrors gopher://a", 2, "--data.mirrors is 'gopher://a'; a mirror is a base URL"),
         ("--data.data_dir /proc/x", 1, "data_dir /proc/x cannot be written"),

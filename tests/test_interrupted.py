@@ -3,6 +3,7 @@
 import os
 import random
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -193,6 +194,23 @@ def test_a_run_that_is_stopped_shows_what_it_has_done_and_goes_on(
     assert {"/figures/figures/filters"} <= {*differences(expected, found)}
     found["figures"] = expected["figures"]
     assert differences(expected, found) == []
+
+
+@pytest.mark.parametrize("signum", [signal.SIGINT, signal.SIGTERM])
+def test_a_download_that_stalls_can_be_stopped(tmp_path: Path, signum: signal.Signals) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        mirror = f"--data.mirrors=http://127.0.0.1:{silent.getsockname()[1]}"
+        process = start(tmp_path, ["fit", mirror])
+        connection, _ = silent.accept()
+        process.send_signal(signum)
+        began = time.monotonic()
+        _, err = process.communicate(timeout=20)
+        connection.close()
+    assert time.monotonic() - began < 5
+    assert process.returncode == 128 + signum
+    assert err.splitlines()[-1].startswith("error: stopped by ")
+    assert "Traceback" not in err
+    assert not list(tmp_path.iterdir())  # no run began, and nothing was downloaded
 
 
 @pytest.mark.long
