@@ -591,12 +591,8 @@ class _Keep(EpochCallback, ModelCheckpoint):
 
     def _rename(self, trainer: Trainer) -> None:
         written, self._written = self._written, None
-        if written is None or not trainer.is_global_zero:
-            return
-        for logger in trainer.loggers:
-            if isinstance(logger, TensorBoardLogger):
-                logger.experiment.flush()
-        written.replace(written.with_suffix(""))
+        if written is not None and trainer.is_global_zero:
+            written.replace(written.with_suffix(""))
 
     @override
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:

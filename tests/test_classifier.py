@@ -263,6 +263,14 @@ def test_refuses_values_out_of_range(name: str, value: float | str) -> None:
         MNISTClassifier(**{name: value})  # type: ignore[arg-type]
 
 
+def test_a_long_value_is_not_shown_whole() -> None:
+    with pytest.raises(InvalidArgumentError) as caught:
+        MNISTClassifier(learning_rate=[0] * 1000)  # type: ignore[arg-type]
+    assert str(caught.value).startswith("learning_rate is [0, 0, ")
+    assert "…; it must be a positive number" in str(caught.value)
+    assert len(str(caught.value)) < 300
+
+
 def test_from_pretrained_reads_digits(sample: MNISTDataModule) -> None:
     model = MNISTClassifier.from_pretrained(learning_rate=0.5).eval()
     assert (model.learning_rate, model.hparams["learning_rate"]) == (0.5, 0.5)

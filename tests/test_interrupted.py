@@ -28,6 +28,7 @@ FIT = [
     "--model.schedule=one_cycle",
     "--trainer.max_epochs=4",
 ]
+STEPS = 25  # an epoch of the sample has
 GO_ON = ["fit", "--ckpt_path=last"]
 
 # Kills itself at the n-th time that a file is flushed to disk or renamed; what was to be flushed
@@ -141,6 +142,17 @@ def has_begun(folder: Path) -> bool:
     return any(folder.glob("lightning_logs/*/checkpoints/*.ckpt"))
 
 
+def check_kept(folder: Path, out: str) -> None:
+    """Checks that at most the epoch that was under way is lost, of those that were printed."""
+    finished = sum(line.startswith("Epoch ") for line in out.splitlines())
+    if has_begun(folder):
+        (path,) = folder.glob("lightning_logs/*/checkpoints/last.ckpt")
+        steps = torch.load(path, weights_only=True)["global_step"]
+        assert steps >= (finished - 1) * STEPS
+    else:
+        assert finished == 0
+
+
 def go_on(folder: Path) -> None:
     """Goes on with a run that was killed; one that never began begins."""
     process = start(folder, GO_ON if has_begun(folder) else FIT)
@@ -154,8 +166,9 @@ def test_a_run_that_is_killed_goes_on_to_the_same_end(
 ) -> None:
     expected, writes, _ = whole
     process = start(tmp_path, FIT, kill_at=writes // 2)
-    process.communicate(timeout=120)
+    out, _ = process.communicate(timeout=120)
     assert process.returncode == -signal.SIGKILL
+    check_kept(tmp_path, out)
     go_on(tmp_path)
     assert differences(expected, outcome(tmp_path)) == []
 
@@ -227,8 +240,9 @@ def test_a_run_that_is_killed_at_any_moment_goes_on_to_the_same_end(
         wait_for_training(process)
         time.sleep(0.9 * seconds * (part + 2 * random.random()) / 20)
         process.kill()
-    process.communicate(timeout=120)
+    out, _ = process.communicate(timeout=120)
     assert process.returncode == -signal.SIGKILL
+    check_kept(tmp_path, out)
     if part % 3 == 0 and has_begun(tmp_path):  # once more, if it does not end before
         start(tmp_path, GO_ON, kill_at=random.randint(1, 12)).communicate(timeout=120)
     go_on(tmp_path)
