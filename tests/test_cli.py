@@ -137,6 +137,7 @@ def test_fit_fills_the_tabs_of_tensorboard(fitted: Run) -> None:
             "source": "sample",
             "split_seed": 0,
             "val_fraction": 0.2,
+            "sam_radius": 0.0,
             "weight_decay": 0.0,
         },
         ["test/acc", "test/loss", "val/acc", "val/loss"],
