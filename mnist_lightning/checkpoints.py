@@ -24,7 +24,7 @@ Checkpoint = dict[str, Any]
 
 NEXT = ".next"  # behind the name of a checkpoint that has not yet taken the place of the last one
 PRETRAINED = Path(__file__).parent / "pretrained" / "digits.safetensors"
-PRETRAINED_SHA256 = "16580c7f97cdd8dbd7444380cb4f36222c9572d63f4b1070f7ea9e7074f21477"
+PRETRAINED_SHA256 = "c002e719d2be6428129d7063a4ab6e7ac193a32b69b42f1ea7cd553ff2b52cd2"
 
 
 def find(name: str, root: Path, untrained: bool = False) -> tuple[Path, Checkpoint]:
