@@ -14,6 +14,7 @@ import unicodedata
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from math import isfinite
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -362,6 +363,11 @@ class MNISTCLI(LightningCLI):
     def test(self, **kwargs: Any) -> None:
         """Tests a checkpoint, prints the result and writes it to ``results.json``."""
         results = self.trainer.test(verbose=False, **kwargs)
+        for name, value in (results[0] if results else {}).items():
+            if not isfinite(value):  # JSON has no such number
+                raise UserError(
+                    f"{name} is {value} with the weights of {self.ckpt_path}; take others"
+                )
         untrained = self.subcommand == "fit" and self.trainer.global_step == 0
         if results and results[0] and not untrained:
             summary = {

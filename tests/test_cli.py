@@ -712,6 +712,17 @@ def test_a_training_that_diverges_stops_and_keeps_the_last_good_epoch(
     assert not (run / "results.json").exists()
 
 
+def test_broken_weights_are_no_result(trained: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = trained / "lightning_logs" / "version_0" / "checkpoints" / "best.ckpt"
+    content = torch.load(path, weights_only=True)
+    content["state_dict"]["network.head.4.bias"][0] = torch.nan
+    torch.save(content, path)
+    code, line = fail(capsys, "test")
+    assert code == 1
+    assert f"test/loss is nan with the weights of {path.relative_to(trained)}; take others" in line
+    assert not list(trained.glob("lightning_logs/version_1/results.json"))
+
+
 def test_a_learning_rate_that_is_too_high_is_said(
     workdir: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
