@@ -263,6 +263,13 @@ def test_refuses_values_out_of_range(name: str, value: float | str) -> None:
         MNISTClassifier(**{name: value})  # type: ignore[arg-type]
 
 
+def test_a_module_that_maps_nothing_is_refused() -> None:
+    with pytest.raises(InvalidArgumentError, match=r"network is Module.*; it must"):
+        MNISTClassifier(nn.Module())
+    with pytest.raises(InvalidArgumentError, match=r"augment is Module.*; it must"):
+        MNISTDataModule(augment=nn.Module())
+
+
 def test_a_long_value_is_not_shown_whole() -> None:
     with pytest.raises(InvalidArgumentError) as caught:
         MNISTClassifier(learning_rate=[0] * 1000)  # type: ignore[arg-type]
