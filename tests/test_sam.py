@@ -63,7 +63,8 @@ def test_a_training_measures_each_image_once_and_is_another(
         losses.append(trainer.callback_metrics["train/loss"])
         weights.append(torch.cat([one.detach().flatten() for one in model.parameters()]))
     assert losses[0] == losses[1]  # that of the weights with which the step began
-    assert not torch.equal(*weights)
+    changed = not torch.equal(*weights)
+    assert changed
     torch.testing.assert_close(*weights, rtol=0, atol=0.0021)  # two steps of Adam apart at most
 
 
