@@ -20,7 +20,7 @@ def check_size(size: int) -> None:
     """Checks the number of images along each side of a grid.
 
     Raises:
-        InvalidArgumentError: If it is less than 1.
+        InvalidArgumentError: If it is out of range.
     """
     require(
         "size",

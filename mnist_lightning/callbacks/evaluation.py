@@ -15,13 +15,13 @@ from mnist_lightning.callbacks.batches import (
     images_and_labels,
     logits_of,
 )
-from mnist_lightning.callbacks.epoch_callback import EpochCallback
-from mnist_lightning.callbacks.publish import is_trial, publish, title, was_stopped
+from mnist_lightning.callbacks.epoch_callback import EndCallback
+from mnist_lightning.callbacks.publish import is_trial, publish, title
 
 log = logging.getLogger(__name__)
 
 
-class EvaluationFigure(EpochCallback):
+class EvaluationFigure(EndCallback):
     """Draws a figure of what a model makes of the validation images, then of the test images.
 
     It needs batches that begin with images and labels, and logits ``(N, num_classes)``: what
@@ -117,13 +117,6 @@ class EvaluationFigure(EpochCallback):
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         if not self.each_epoch:
             self._publish(trainer, "validation")
-
-    @override
-    def on_exception(
-        self, trainer: Trainer, pl_module: LightningModule, exception: BaseException
-    ) -> None:
-        if was_stopped(trainer, exception):
-            self.on_train_end(trainer, pl_module)
 
     @override
     def on_test_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:

@@ -6,14 +6,14 @@ from lightning.pytorch import LightningModule, Trainer
 from torch import nn
 from typing_extensions import override
 
-from mnist_lightning.callbacks.epoch_callback import EpochCallback
-from mnist_lightning.callbacks.publish import publish, title, was_stopped
+from mnist_lightning.callbacks.epoch_callback import EndCallback
+from mnist_lightning.callbacks.publish import publish, title
 from mnist_lightning.plots import plot_filters
 
 log = logging.getLogger(__name__)
 
 
-class FirstLayerFilters(EpochCallback):
+class FirstLayerFilters(EndCallback):
     """Draws the kernels of the first convolution at the end of a fit.
 
     The figure is ``filters.png`` in the run folder and an image in TensorBoard.
@@ -41,13 +41,6 @@ class FirstLayerFilters(EpochCallback):
                 "filters",
                 trainer.current_epoch,
             )
-
-    @override
-    def on_exception(
-        self, trainer: Trainer, pl_module: LightningModule, exception: BaseException
-    ) -> None:
-        if was_stopped(trainer, exception):
-            self.on_train_end(trainer, pl_module)
 
 
 def _first_convolution(pl_module: LightningModule) -> nn.Conv2d | None:

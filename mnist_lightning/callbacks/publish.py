@@ -6,7 +6,6 @@ from pathlib import Path
 
 from lightning.pytorch import Trainer
 from lightning.pytorch.loggers import TensorBoardLogger
-from lightning.pytorch.utilities.exceptions import SIGTERMException
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from PIL import Image
@@ -67,15 +66,6 @@ def _render(draw: Callable[[], Figure]) -> tuple[bytes, tuple[int, int]]:
 def is_trial(trainer: Trainer) -> bool:
     """Returns whether nothing that is measured now counts."""
     return trainer.sanity_checking or bool(getattr(trainer, "fast_dev_run", False))
-
-
-def was_stopped(trainer: Trainer, exception: BaseException) -> bool:
-    """Returns whether a fit was stopped by hand and can still show what it has done.
-
-    One of several processes cannot: it would wait for the others.
-    """
-    by_hand = isinstance(exception, KeyboardInterrupt | SIGTERMException)
-    return by_hand and trainer.state.fn == "fit" and trainer.world_size == 1
 
 
 def title(trainer: Trainer, what: str) -> str:
