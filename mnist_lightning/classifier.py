@@ -17,7 +17,7 @@ from typing_extensions import override
 
 from mnist_lightning import checkpoints, keras_file
 from mnist_lightning.errors import DivergedError, is_module, require
-from mnist_lightning.network import DigitCNN
+from mnist_lightning.network import DigitCNN, check_arguments
 from mnist_lightning.sam import SharpnessAwareAdamW
 
 
@@ -71,6 +71,7 @@ class MNISTClassifier(LightningModule):
         sam_radius: float = 0.0,
     ) -> None:
         super().__init__()
+        check_arguments(dropout, num_classes)  # also where another network is given
         require(
             "network",
             network,

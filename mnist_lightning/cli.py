@@ -339,21 +339,18 @@ class MNISTCLI(LightningCLI):
         """Trains, then tests the best checkpoint, or the last one where nothing was validated."""
         self._print_start()
         with self._telling_how_to_go_on():
-            self._fit_and_test(**kwargs)
-
-    def _fit_and_test(self, **kwargs: Any) -> None:
-        done = self.checkpoint.get("global_step")
-        go_on = None if self.pretrained else self.ckpt_path
-        self.trainer.fit(ckpt_path=go_on, weights_only=True, **kwargs)
-        if self.trainer.global_step == done:
-            _print("Nothing was left to train; raise --trainer.max_epochs to go on")
-            if self._folder is not None and (self._folder / "results.json").exists():
-                self.trainer.loggers = []  # they have this test already
-        saved = [Path(kept.best_model_path) for kept in self._kept if kept.best_model_path]
-        self.ckpt_path = saved[0] if saved else None
-        self.checkpoint = checkpoints.read(saved[0]) if saved else {}
-        self._load_weights()
-        self.test(**kwargs)
+            done = self.checkpoint.get("global_step")
+            go_on = None if self.pretrained else self.ckpt_path
+            self.trainer.fit(ckpt_path=go_on, weights_only=True, **kwargs)
+            if self.trainer.global_step == done:
+                _print("Nothing was left to train; raise --trainer.max_epochs to go on")
+                if self._folder is not None and (self._folder / "results.json").exists():
+                    self.trainer.loggers = []  # they have this test already
+            saved = [Path(kept.best_model_path) for kept in self._kept if kept.best_model_path]
+            self.ckpt_path = saved[0] if saved else None
+            self.checkpoint = checkpoints.read(saved[0]) if saved else {}
+            self._load_weights()
+            self.test(**kwargs)
 
     def validate(self, **kwargs: Any) -> None:
         """Validates a checkpoint and prints the result."""

@@ -44,18 +44,7 @@ class DigitCNN(nn.Module):
         batch_norm: bool = False,
     ) -> None:
         super().__init__()
-        require(
-            "dropout",
-            dropout,
-            lambda value: 0 <= value < 1,
-            "it must lie in [0, 1) (0 switches it off)",
-        )
-        require(
-            "num_classes",
-            num_classes,
-            lambda value: 2 <= operator.index(value) <= MOST_CLASSES,
-            f"it must be a whole number from 2 to {MOST_CLASSES:,}",
-        )
+        check_arguments(dropout, num_classes)
 
         def norm(layer: _BatchNorm) -> list[nn.Module]:
             layer.register_parameter("weight", None)
@@ -118,3 +107,23 @@ class DigitCNN(nn.Module):
                     module.bias,
                 )
         return plain.requires_grad_().to(memory_format=torch.channels_last)
+
+
+def check_arguments(dropout: float, num_classes: int) -> None:
+    """Checks arguments of ``DigitCNN``.
+
+    Raises:
+        InvalidArgumentError: If one is out of range.
+    """
+    require(
+        "dropout",
+        dropout,
+        lambda value: 0 <= value < 1,
+        "it must lie in [0, 1) (0 switches it off)",
+    )
+    require(
+        "num_classes",
+        num_classes,
+        lambda value: 2 <= operator.index(value) <= MOST_CLASSES,
+        f"it must be a whole number from 2 to {MOST_CLASSES:,}",
+    )

@@ -241,6 +241,7 @@ def test_checkpoint_holds_plain_values_and_loads_again(tmp_path: Path) -> None:
     assert all(name.startswith("network.") for name in model.state_dict())
 
 
+@pytest.mark.parametrize("network", [None, nn.Identity()])
 @pytest.mark.parametrize(
     ("name", "value"),
     [
@@ -258,9 +259,11 @@ def test_checkpoint_holds_plain_values_and_loads_again(tmp_path: Path) -> None:
         ("weight_decay", math.inf),
     ],
 )
-def test_refuses_values_out_of_range(name: str, value: float | str) -> None:
+def test_refuses_values_out_of_range(
+    name: str, value: float | str, network: nn.Module | None
+) -> None:
     with pytest.raises(InvalidArgumentError, match=f"^{name} is {value!r}; it must"):
-        MNISTClassifier(**{name: value})  # type: ignore[arg-type]
+        MNISTClassifier(network, **{name: value})  # type: ignore[arg-type]
 
 
 def test_a_module_that_maps_nothing_is_refused() -> None:

@@ -11,6 +11,8 @@ from typing_extensions import override
 
 from mnist_lightning.callbacks.epoch_callback import EpochCallback
 
+GIVEN_SEED = "PL_GLOBAL_SEED"  # where seed_everything leaves it
+
 
 class SeedEveryEpoch(EpochCallback):
     """Makes all that an epoch draws at random a function of seed, epoch and process.
@@ -27,19 +29,15 @@ class SeedEveryEpoch(EpochCallback):
     """
 
     def __init__(self) -> None:
-        self._given: int | None = None
-        self._drawn = 0
+        self._seed = 0
 
     @override
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
-        given = os.environ.get("PL_GLOBAL_SEED")  # where seed_everything leaves it
-        self._given = int(given) if given else None
-        self._drawn = torch.initial_seed()
+        self._seed = int(os.environ.get(GIVEN_SEED) or torch.initial_seed())
 
     @override
     def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        seed = self._drawn if self._given is None else self._given
-        words = np.random.SeedSequence((seed, trainer.current_epoch, trainer.global_rank))
+        words = np.random.SeedSequence((self._seed, trainer.current_epoch, trainer.global_rank))
         one, other, third = words.generate_state(3)
         random.seed(int(one))
         np.random.seed(other)  # noqa: NPY002 - what others draw from it counts as well
@@ -47,8 +45,9 @@ class SeedEveryEpoch(EpochCallback):
 
     @override
     def state_dict(self) -> dict[str, Any]:
-        return {"seed": self._drawn}
+        return {"seed": self._seed}
 
     @override
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        self._drawn = state_dict["seed"]
+        if not os.environ.get(GIVEN_SEED):
+            self._seed = state_dict["seed"]
