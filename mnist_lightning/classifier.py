@@ -1,6 +1,7 @@
 """Training, validating, testing and predicting with a network that maps images to class logits."""
 
 import math
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, Literal, NoReturn, Self
 
@@ -8,6 +9,7 @@ import torch
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch import LightningModule
 from lightning.pytorch.utilities.types import LRSchedulerConfigType, OptimizerLRSchedulerConfig
+from PIL import Image
 from torch import Tensor, nn
 from torch.nn import functional
 from torch.optim import AdamW, Optimizer
@@ -15,7 +17,8 @@ from torch.optim.lr_scheduler import OneCycleLR
 from torchmetrics import Metric, MetricCollection
 from typing_extensions import override
 
-from mnist_lightning import checkpoints, keras_file
+from mnist_lightning import checkpoints, digits, keras_file
+from mnist_lightning.digits import UnreadablePictureError
 from mnist_lightning.errors import DivergedError, is_module, require
 from mnist_lightning.network import DigitCNN, check_arguments
 from mnist_lightning.sam import SharpnessAwareAdamW
@@ -237,6 +240,44 @@ class MNISTClassifier(LightningModule):
         """Maps images, or a batch that begins with them, to probabilities ``(N, num_classes)``."""
         images = batch if isinstance(batch, Tensor) else batch[0]
         probabilities: Tensor = self(images).softmax(dim=1)
+        return probabilities
+
+    @torch.inference_mode()
+    def predict_images(self, images: Iterable[str | Path | Image.Image]) -> Tensor:
+        """Predicts pictures of digits, each of which is brought into MNIST's form before.
+
+        Args:
+            images: Files, or pictures that Pillow has opened; of several frames the first counts.
+
+        Returns:
+            Probabilities ``(N, num_classes)``, one row an image.
+
+        Raises:
+            UnreadablePictureError: If one cannot be read or shows no digit; names it.
+
+        Example:
+            >>> from PIL import Image, ImageDraw
+            >>> paper = Image.new("RGB", (300, 200), "ivory")
+            >>> ImageDraw.Draw(paper).line([(150, 40), (140, 160)], "navy", width=12)
+            >>> MNISTClassifier.from_pretrained().predict_images([paper]).argmax(dim=1)
+            tensor([1])
+        """
+        inputs = [torch.zeros(0, 1, digits.SIZE, digits.SIZE)]
+        for image in images:
+            name, picture = (
+                ("the picture", image)
+                if isinstance(image, Image.Image)
+                else next(digits.read_pictures(Path(image)))
+            )
+            try:
+                if isinstance(picture, UnreadablePictureError):
+                    raise picture
+                inputs.append(digits.to_digit(picture).unsqueeze(0))
+            except UnreadablePictureError as error:
+                raise UnreadablePictureError(f"{name} {error}") from error
+        training = self.training
+        probabilities: Tensor = self.eval().predict_step(torch.cat(inputs).to(self.device))
+        self.train(training)
         return probabilities
 
     @override

@@ -1,7 +1,5 @@
 """The command line: one LightningCLI with defaults that make the notebook's run."""
 
-import csv
-import io
 import json
 import logging
 import os
@@ -19,6 +17,7 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
+import numpy as np
 import torch
 import yaml
 from filelock import FileLock
@@ -50,14 +49,15 @@ from mnist_lightning.callbacks import (
     TrainingImages,
 )
 from mnist_lightning.callbacks.epoch_callback import EpochCallback
-from mnist_lightning.callbacks.publish import class_names, is_trial
+from mnist_lightning.callbacks.publish import class_names, is_trial, publish
 from mnist_lightning.classifier import MNISTClassifier
 from mnist_lightning.datamodule import MNISTDataModule
 from mnist_lightning.errors import CheckpointError, InvalidArgumentError, UserError, require
 from mnist_lightning.files import write_atomically
 from mnist_lightning.logger import EpochTensorBoardLogger
 from mnist_lightning.parser import OneSentenceParser, check_configs, fail
-from mnist_lightning.report import class_report
+from mnist_lightning.plots import plot_pictures
+from mnist_lightning.report import UNSURE, class_report, prediction_csv, prediction_report
 
 log = logging.getLogger(__name__)
 
@@ -256,6 +256,9 @@ class MNISTCLI(LightningCLI):
 
     @override
     def after_instantiate_classes(self) -> None:
+        pictures = self.config[self.subcommand].data.images
+        if pictures and self.subcommand != "predict":
+            raise InvalidArgumentError("--data.images", pictures, "only predict takes it")
         classes, needed = self.model.num_classes, len(self.datamodule.class_names)
         if classes < needed:
             raise InvalidArgumentError(
@@ -383,7 +386,7 @@ class MNISTCLI(LightningCLI):
         self._print_places()
 
     def predict(self, **kwargs: Any) -> None:
-        """Predicts the test images, prints the first ones and writes all to ``predictions.csv``."""
+        """Predicts the test images or one's own, prints them, writes ``predictions.csv``."""
         if self.trainer.world_size > 1:
             raise UserError("predict needs one device; leave --trainer.devices at 1")
         outputs = self.trainer.predict(**kwargs)
@@ -391,22 +394,46 @@ class MNISTCLI(LightningCLI):
         if not batches:
             self._print_result("Prediction", ())
             return
-        probabilities = torch.cat(batches)
-        text = io.StringIO()
-        table = csv.writer(text, lineterminator="\n")
-        classes = range(probabilities.shape[1])
-        table.writerow(["file", "label", "probability", *(f"p{index}" for index in classes)])
-        for index, row in enumerate(probabilities.tolist()):
-            values = [f"{value:.6f}" for value in (max(row), *row)]
-            table.writerow([f"test/{index:05d}", row.index(max(row)), *values])
-        self._write("predictions.csv", text.getvalue())
-        for line in text.getvalue().splitlines()[:11]:
-            file, label, probability = line.split(",")[:3]
-            _print(f"{file:<12}{label:>5}{probability:>13}")
+        probabilities = torch.cat(batches).cpu()
+        results: Mapping[str, str | None]
+        if self.datamodule.images:
+            results, most = self.datamodule.pictures.results, 100
+            self._draw_pictures(probabilities)
+        else:
+            results, most = {f"test/{index:05d}": None for index in range(len(probabilities))}, 10
+        self._write("predictions.csv", prediction_csv(results, probabilities))
+        names = class_names(self.trainer, None, probabilities.shape[1])
+        _print(prediction_report(results, probabilities, names, most))
         if self._folder is not None:
-            _print(f"{len(probabilities):,} rows are in predictions.csv")
+            _print(f"predictions.csv has {len(results):,} row{'s' * (len(results) != 1)}")
         self._print_provenance()
         self._print_places()
+        lost = [name for name, reason in results.items() if reason is not None]
+        if lost:
+            few = ", ".join(lost[:5]) + (", …" if len(lost) > 5 else "")
+            raise UserError(f"{len(lost)} of {len(results):,} pictures show no digit: {few}")
+
+    def _draw_pictures(self, probabilities: Tensor) -> None:
+        shown = self.datamodule.pictures.shown
+        if not shown:
+            return
+        names, pictures, inputs = zip(*shown, strict=True)
+        few = f"the first {len(shown)} of " if len(shown) < len(probabilities) else ""
+        publish(
+            self.trainer,
+            lambda: plot_pictures(
+                np.stack(pictures),
+                torch.stack(inputs),
+                probabilities[: len(shown)],
+                names,
+                class_names(self.trainer, None, probabilities.shape[1]),
+                f"{few}{len(probabilities):,} pictures".capitalize(),
+                UNSURE,
+            ),
+            "predictions",
+            "predictions",
+            self._epoch,
+        )
 
     @contextmanager
     def _telling_how_to_go_on(self) -> Iterator[None]:
@@ -477,7 +504,7 @@ class MNISTCLI(LightningCLI):
                 "NOTE: these digits were not held out: the weights were trained on all of MNIST's "
                 "training images, and the sample's are among them"
             )
-        elif (trained, self.datamodule.source) == ("sample", "mnist"):
+        elif trained == "sample" and self.datamodule.source != "sample":
             _print("NOTE: the weights were trained on the sample only, not on MNIST")
         if self.datamodule.fallback_notice:
             _print(self.datamodule.fallback_notice)
@@ -662,6 +689,8 @@ def _console() -> Iterator[None]:
             warnings.filterwarnings("ignore", ".*does not have many workers")
             # A resumed run goes on in its own folder.
             warnings.filterwarnings("ignore", "Checkpoint directory .* exists and is not empty")
+            # What is odd about a picture that can be read.
+            warnings.filterwarnings("ignore", module="PIL")
             # Lightning 2.6.6 uses what torch 2.15 calls deprecated.
             warnings.filterwarnings("ignore", ".*treespec, LeafSpec.*", FutureWarning)
             for logger, level in levels.items():

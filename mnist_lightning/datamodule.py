@@ -17,6 +17,7 @@ from torch.utils.data import DataLoader, Dataset
 from typing_extensions import override
 
 from mnist_lightning import download
+from mnist_lightning.digits import PictureDigits, find_pictures
 from mnist_lightning.errors import InvalidArgumentError, MissingDataError, is_module, require
 
 log = logging.getLogger(__name__)
@@ -44,6 +45,8 @@ class MNISTDataModule(LightningDataModule):
             with commas; default: the environment variable ``MNIST_MIRRORS``.
         augment: Maps the images of a training batch to changed ones, where the batch is, such as
             ``RandomDistortion``; validation and test images stay as they are.
+        images: Pictures for ``predict`` instead of the test images: files, folders, or patterns
+            such as ``scans/*.png``. Each is brought into MNIST's form.
 
     Raises:
         InvalidArgumentError: If an argument is out of range.
@@ -68,12 +71,13 @@ class MNISTDataModule(LightningDataModule):
         source: Literal["auto", "mnist", "sample"] = "auto",
         mirrors: list[str] | str | None = None,
         augment: nn.Module | None = None,
+        images: list[str] | str | None = None,
     ) -> None:
         super().__init__()
         require(
             "data_dir",
             data_dir,
-            lambda value: value and b"\0" not in os.fsencode(str(os.fspath(value))),
+            _is_path,
             "it must be the path of a folder",
         )
         require(
@@ -106,16 +110,24 @@ class MNISTDataModule(LightningDataModule):
             is_module,
             "it must be a torch.nn.Module that maps images to images",
         )
+        images = [images] if isinstance(images, str) else images
+        require(
+            "images",
+            images,
+            lambda value: value is None or (value and all(map(_is_path, value))),
+            "it must name files, folders, or patterns such as 'scans/*.png'",
+        )
         data_dir = str(data_dir)  # a Path could not be read from a checkpoint again
         self._mirrors = download.check_mirrors(mirrors)
         # URLs may hold passwords, and a module could not be read from a checkpoint again.
-        self.save_hyperparameters(ignore=["mirrors", "augment"])
+        self.save_hyperparameters(ignore=["mirrors", "augment", "images"])
         self.data_dir = Path(data_dir).expanduser()
         self.batch_size = batch_size
         self.val_fraction = val_fraction
         self.split_seed = split_seed
         self.source = source
         self.augment = augment
+        self.images = images
         self._files: dict[str, bytes] = {}
         self.fallback_reason: str | None = None
         """Why the sample is used, where ``source="auto"`` had to fall back to it."""
@@ -123,6 +135,8 @@ class MNISTDataModule(LightningDataModule):
     @property
     def dataset_name(self) -> str:
         """What the images are, for titles and results; settled once ``setup`` has run."""
+        if hasattr(self, "pictures"):
+            return "your pictures"
         return "MNIST sample" if self.source == "sample" else "MNIST"
 
     @override
@@ -133,7 +147,7 @@ class MNISTDataModule(LightningDataModule):
             DataError: If ``data_dir`` cannot be used.
             MissingDataError: If no mirror gave the files and ``source`` is ``mnist``.
         """
-        if self.source == "sample":
+        if self.source == "sample" or self._shows_pictures:
             return
         try:
             self._files = download.fetch(self.data_dir, download.MNIST, self._mirrors)
@@ -149,10 +163,15 @@ class MNISTDataModule(LightningDataModule):
     def setup(self, stage: str) -> None:
         """Reads, verifies and splits the images, once; ``source`` then says which were taken.
 
+        To predict pictures, it only finds their files.
+
         Raises:
-            DataError: If ``data_dir`` cannot be read.
+            DataError: If ``data_dir`` cannot be read, or ``images`` names no picture.
             MissingDataError: If ``source`` is ``mnist`` and ``data_dir`` does not hold the files.
         """
+        if self._shows_pictures:
+            self.pictures = PictureDigits(find_pictures(self.images or ()))
+            return
         if hasattr(self, "test_set"):
             return
         files, self._files = self._files, {}
@@ -210,18 +229,25 @@ class MNISTDataModule(LightningDataModule):
         return self._evaluation_loader(self.test_set)
 
     @override
-    def predict_dataloader(self) -> DataLoader[Batch]:
+    def predict_dataloader(self) -> DataLoader[Batch] | DataLoader[Tensor]:
+        if self._shows_pictures:
+            return DataLoader(self.pictures, batch_size=self.batch_size, collate_fn=torch.cat)
         # Lightning puts a batch sampler of its own into loaders to predict from.
         return DataLoader(
             self._here(self.test_set), batch_size=self.batch_size, collate_fn=_as_it_is
         )
 
     @override
-    def on_after_batch_transfer(self, batch: Batch, dataloader_idx: int) -> Batch:
+    def on_after_batch_transfer(self, batch: Any, dataloader_idx: int) -> Any:
         if self.augment is None or not (self.trainer and self.trainer.training):
             return batch
         images, labels = batch
         return self.augment.to(images.device)(images), labels
+
+    @property
+    def _shows_pictures(self) -> bool:
+        """Whether ``images`` take the place of MNIST's."""
+        return bool(self.images and self.trainer and self.trainer.predicting)
 
     def _evaluation_loader(self, images: "IndexedImages") -> DataLoader[Batch]:
         # Without gradients four times as many fit, and there is a quarter of the bookkeeping.
@@ -287,6 +313,10 @@ class BatchLoader(DataLoader[Batch]):
         order = torch.from_numpy(np.fromiter(self.sampler, np.int64))
         for chosen in torch.split(order.to(self.dataset.labels.device), self.batch_size):
             yield self.dataset.__getitems__(chosen)
+
+
+def _is_path(value: Any) -> bool:
+    return bool(value) and b"\0" not in os.fsencode(str(os.fspath(value)))
 
 
 def _as_it_is(batch: Any) -> Any:

@@ -18,6 +18,7 @@ from matplotlib.image import PcolorImage
 from matplotlib.patches import Rectangle
 from matplotlib.ticker import MaxNLocator
 from torch import Tensor
+from torch.nn import functional
 
 # From the palette of Okabe and Ito (2008): told apart by colour-blind readers and in greyscale.
 BLUE, VERMILION = "#0072B2", "#D55E00"
@@ -187,6 +188,49 @@ def plot_misclassified_grid(
         f"{title}: {total:,} mistake{'s' * (total != 1)}",
         columns,
         legend=legend if len(images) else "",
+    )
+
+
+@STYLE
+def plot_pictures(
+    pictures: np.ndarray,
+    digits: Tensor,
+    probabilities: Tensor,
+    names: Sequence[str],
+    class_names: Sequence[str],
+    title: str = "Predictions",
+    unsure: float = 0.9,
+    columns: int = 3,
+) -> Figure:
+    """Draws each picture, beside it what the network saw, and the three likeliest classes.
+
+    Args:
+        pictures: ``(N, S, S, 3)`` in [0, 1].
+        digits: What was made of them, ``(N, 1, H, W)`` in [0, 1].
+        probabilities: ``(N, num_classes)``.
+        names: A name for each picture; the ends of long ones are shown.
+        class_names: A name for each class.
+        title: Stands above the pictures.
+        unsure: Pictures whose likeliest class has a lower probability are framed.
+        columns: Pictures in a row.
+    """
+    side = pictures.shape[1]
+    seen = _displayable(functional.interpolate(digits, (side, side)))
+    gap = np.ones((len(pictures), side, side // 12, 3))
+    likeliest, classes = probabilities.topk(min(3, len(class_names)))
+    captions = []
+    for name, values, ranked in zip(names, likeliest.tolist(), classes.tolist(), strict=True):
+        guesses = [
+            f"{class_names[i]}: {value:.0%}" for i, value in zip(ranked, values, strict=True)
+        ]
+        captions.append(f"{name if len(name) <= 25 else '…' + name[-24:]}\n{'   '.join(guesses)}")
+    return _plot_mosaic(
+        np.concatenate([pictures, gap, seen], axis=2),
+        captions,
+        title,
+        columns,
+        legend=f"what the network saw, and what it takes it for; framed: below {unsure:.0%}",
+        marked=[value < unsure for value in likeliest[:, 0].tolist()],
     )
 
 

@@ -1,6 +1,8 @@
-"""What a confusion matrix says, as plain text."""
+"""Results as plain text."""
 
-from collections.abc import Sequence
+import csv
+import io
+from collections.abc import Mapping, Sequence
 
 from torch import Tensor
 
@@ -45,4 +47,67 @@ def class_report(matrix: Tensor, class_names: Sequence[str], pairs: int = 2) -> 
     ]
     if named:
         lines.append(f"Most confused: {', '.join(named)}")
+    return "\n".join(lines)
+
+
+UNSURE = 0.9  # below this probability, a prediction is marked as unsure
+
+
+def prediction_csv(results: Mapping[str, str | None], probabilities: Tensor) -> str:
+    """Returns predictions as CSV: ``file,label,probability,p0,p1,…``; the label is the prediction.
+
+    Args:
+        results: For each picture why it has no prediction (its row is then empty), or None.
+        probabilities: Of the others, ``(N, num_classes)``.
+    """
+    text = io.StringIO()
+    table = csv.writer(text, lineterminator="\n")
+    classes = range(probabilities.shape[1])
+    table.writerow(["file", "label", "probability", *(f"p{index}" for index in classes)])
+    rows = iter(probabilities.tolist())
+    for name, reason in results.items():
+        if reason is None:
+            row = next(rows)
+            values = [f"{value:.6f}" for value in (max(row), *row)]
+            table.writerow([name, row.index(max(row)), *values])
+        else:
+            table.writerow([name] + [""] * (2 + len(classes)))
+    return text.getvalue()
+
+
+def prediction_report(
+    results: Mapping[str, str | None],
+    probabilities: Tensor,
+    class_names: Sequence[str],
+    most: int = 100,
+) -> str:
+    """Returns a table of predictions; unsure ones name the next likeliest class.
+
+    Args:
+        results: For each picture why it has no prediction, or None.
+        probabilities: Of the others, ``(N, num_classes)``.
+        class_names: A name for each class.
+        most: How many predictions are shown at most; what has none is always shown.
+
+    Example:
+        >>> import torch
+        >>> results = {"a.png": None, "b.png": "is empty", "c.png": None}
+        >>> print(prediction_report(results, torch.tensor([[0.02, 0.98], [0.6, 0.4]]), "01"))
+        a.png  1   98.00%
+        b.png  -           is empty
+        c.png  0   60.00%  unsure: or 1 (40.00%)
+    """
+    width = max(map(len, results), default=0)
+    names = max(map(len, class_names))
+    rows = iter(zip(*probabilities.topk(2), strict=True))
+    lines, shown = [], 0
+    for file, reason in results.items():
+        if reason is not None:
+            lines.append(f"{file:<{width}}  {'-':<{names}}           {reason}")
+            continue
+        (first, second), (label, other) = (pair.tolist() for pair in next(rows))
+        shown += 1
+        if shown <= most:
+            doubt = f"  unsure: or {class_names[other]} ({second:.2%})" if first < UNSURE else ""
+            lines.append(f"{file:<{width}}  {class_names[label]:<{names}}  {first:>7.2%}{doubt}")
     return "\n".join(lines)

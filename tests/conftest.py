@@ -149,6 +149,7 @@ def drawn(monkeypatch: pytest.MonkeyPatch) -> list[Drawing]:
 
     for module in ("evaluation", "first_layer_filters", "learning_curves", "training_images"):
         monkeypatch.setattr(f"mnist_lightning.callbacks.{module}.publish", keep)
+    monkeypatch.setattr("mnist_lightning.cli.publish", keep)
     return drawings
 
 

@@ -68,6 +68,7 @@ ARGUMENTS: dict[Callable[..., Any], tuple[str, ...]] = {
         "source",
         "mirrors",
         "augment",
+        "images",
     ),
     PredictionGrid: ("class_names", "size"),
     RandomDistortion: ("rotation", "scale", "shear", "translation", "elastic", "stroke"),

@@ -21,7 +21,7 @@ import pytest
 import torch
 import yaml
 from conftest import Run
-from drawings import PICTURES
+from drawings import PICTURES, Drawing
 from events import graph, hparams, images, layouts, scalars, steps
 from mirror import Files, Server, sending
 from PIL import Image
@@ -30,6 +30,7 @@ from mnist_lightning import (
     DigitCNN,
     LearningCurves,
     MNISTClassifier,
+    MNISTDataModule,
     PredictionGrid,
     RandomDistortion,
     checkpoints,
@@ -871,8 +872,89 @@ def test_predict_writes_a_table(trained: Path, capsys: pytest.CaptureFixture[str
     assert [int(row[1]) for row in rows] == expected.argmax(dim=1).tolist()
     assert [row[2] for row in rows] == [row[3 + int(row[1])] for row in rows]
     out = capsys.readouterr().out
-    assert f"test/00009  {rows[9][1]:>5}" in out
-    assert "1,000 rows" in out
+    table = re.findall(r"^test/(\d{5})  (\d)  +(\d+\.\d\d)%", out, re.MULTILINE)
+    assert table == [
+        (f"{index:05d}", row[1], f"{100 * float(row[2]):.2f}")
+        for index, row in enumerate(rows[:10])
+    ]
+    assert "predictions.csv has 1,000 rows" in out
+
+
+def test_predict_reads_pictures(
+    workdir: Path, sample: MNISTDataModule, capsys: pytest.CaptureFixture[str]
+) -> None:
+    Path("scans").mkdir()
+    images, labels = sample.test_set.images[:3, 0].numpy(), sample.test_set.labels[:3].tolist()
+    for name, image in zip(("c.png", "scans/a.png", "scans/b.png"), images, strict=True):
+        Image.fromarray(255 - image).resize((280, 280)).save(name)
+    main(["predict", "--ckpt_path=pretrained", "--data.images=[scans/, c.png, 'scans/*.png']"])
+    run = workdir / "lightning_logs" / "version_0"
+    assert names(run) == {"config.yaml", "predictions.csv", "predictions.png"}
+    assert names(workdir) == {"c.png", "scans", "lightning_logs"}  # MNIST was not asked for
+    with (run / "predictions.csv").open(newline="") as file:
+        header, *rows = csv.reader(file)
+    assert header == ["file", "label", "probability", *(f"p{i}" for i in range(10))]
+    assert [row[0] for row in rows] == ["scans/a.png", "scans/b.png", "c.png"]
+    assert [int(row[1]) for row in rows] == [labels[1], labels[2], labels[0]]
+    out, _ = capsys.readouterr()
+    assert re.search(rf"^c\.png        {labels[0]}  +\d+\.\d\d%$", out, re.MULTILINE)
+    assert "predictions.csv has 3 rows" in out
+    assert "Data:       your pictures" in out
+
+
+def test_pictures_without_a_digit_do_not_stop_the_others(
+    workdir: Path,
+    sample: MNISTDataModule,
+    drawn: list[Drawing],
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    Image.new("L", (50, 50), 255).save("1.png")
+    Path("2.png").write_text("no picture")
+    digit = Image.fromarray(sample.test_set.images[0, 0].numpy())
+    digit.save("3.gif", save_all=True, append_images=[Image.new("L", (28, 28)), digit.rotate(180)])
+    code, line = fail(capsys, "predict", "--ckpt_path=pretrained", "--data.images=*.*")
+    assert code == 1
+    assert line == "error: 3 of 5 pictures show no digit: 1.png, 2.png, 3.gif#2"
+    run = workdir / "lightning_logs" / "version_0"
+    with (run / "predictions.csv").open(newline="") as file:
+        _, *rows = csv.reader(file)
+    assert [row[0] for row in rows] == ["1.png", "2.png", "3.gif#1", "3.gif#2", "3.gif#3"]
+    assert [bool(row[1]) for row in rows] == [False, False, True, False, True]
+    assert {len(row) for row in rows} == {13}
+    [drawing] = drawn
+    assert drawing.title == "2 pictures"
+    assert [text.split("\n")[0] for text in drawing.texts[:2]] == ["3.gif#1", "3.gif#3"]
+
+
+@pytest.mark.usefixtures("workdir")
+def test_where_no_picture_shows_a_digit_there_is_no_figure(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    Image.new("L", (50, 50)).save("1.png")
+    code, line = fail(capsys, "predict", "--ckpt_path=pretrained", "--data.images=1.png")
+    assert (code, line) == (1, "error: 1 of 1 pictures show no digit: 1.png")
+    run = Path("lightning_logs/version_0")
+    assert names(run) == {"config.yaml", "predictions.csv"}
+
+
+@pytest.mark.parametrize(
+    ("args", "code", "why"),
+    [
+        (["predict", "--data.images=nix.png"], 1, "nix.png is no file; name files, folders or"),
+        (["predict", "--data.images=[]"], 2, r"--data.images is \[\]; it must name files"),
+        (["predict", "--data.images=[a, '']"], 2, r"--data.images is \['a', ''\]; it must"),
+        (["test", "--data.images=a"], 2, "--data.images is 'a'; only predict takes it"),
+        (["fit", "--data.images=a"], 2, "--data.images is 'a'; only predict takes it"),
+    ],
+)
+def test_pictures_that_cannot_be_meant_are_refused(
+    workdir: Path, args: list[str], code: int, why: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pretrained = ["--ckpt_path=pretrained"] if args[0] != "fit" else []
+    found, line = fail(capsys, *args, *pretrained)
+    assert found == code
+    assert re.match(f"error: {why}", line)
+    assert names(workdir) == set()
 
 
 @pytest.mark.parametrize("subcommand", ["validate", "test", "predict"])
