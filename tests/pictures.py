@@ -1,10 +1,17 @@
-"""Pictures of digits as people take them: on paper, in shadow, with all kinds of pens."""
+"""Pictures of digits as people take them: on paper, in shadow, with all kinds of pens.
+
+``python tests/pictures.py FOLDER`` writes one of each kind, for the README's figure.
+"""
 
 import io
+import sys
 from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
 from PIL import Image, ImageFilter
+
+from mnist_lightning import MNISTDataModule
 
 Array = np.ndarray
 Kind = Callable[[Array, np.random.Generator], Image.Image]
@@ -161,3 +168,19 @@ KINDS: dict[str, Kind] = {
     "CMYK": lambda digit, random: _written(digit, random).convert("CMYK"),
     "turned by EXIF": _on_its_side,
 }
+
+
+def main() -> None:
+    """Writes a picture of each kind into a folder."""
+    data = MNISTDataModule(source="sample")
+    data.setup("test")
+    images = data.test_set.images[30:, 0].numpy() / 255  # tests look at those before
+    random = np.random.default_rng(0)
+    for (kind, draw), digit in zip(KINDS.items(), images, strict=False):
+        picture = draw(digit, random)
+        picture = picture.convert("RGB") if picture.mode == "CMYK" else picture
+        picture.save(Path(sys.argv[1]) / f"{kind}.png", exif=picture.getexif())
+
+
+if __name__ == "__main__":
+    main()

@@ -11,7 +11,13 @@ from pictures import KINDS, on_canvas
 from PIL import Image, ImageDraw
 
 from mnist_lightning import MNISTClassifier, MNISTDataModule, digits
-from mnist_lightning.digits import UnreadablePictureError, find_pictures, read_pictures, to_digit
+from mnist_lightning.digits import (
+    PictureDigits,
+    UnreadablePictureError,
+    find_pictures,
+    read_pictures,
+    to_digit,
+)
 from mnist_lightning.errors import DataError
 
 
@@ -136,6 +142,24 @@ def test_what_is_no_picture_says_why(tmp_path: Path, monkeypatch: pytest.MonkeyP
     Image.new("L", (99, 99)).save(path)
     monkeypatch.setattr(digits, "MOST_PIXELS", 99 * 99 - 1)
     assert reason(path) == "has more than 9,800 pixels"
+
+
+@pytest.mark.parametrize("kind", digits.FORMATS)
+@pytest.mark.filterwarnings("ignore::UserWarning:PIL")  # what is odd about a file that can be read
+def test_any_damage_to_a_file_leaves_pictures_or_reasons(tmp_path: Path, kind: str) -> None:
+    random = np.random.default_rng(0)
+    path = tmp_path / "a"
+    Image.effect_noise((40, 30), 80).convert("RGB").save(path, kind)
+    whole = path.read_bytes()
+    [(_, picture)] = read_pictures(path)
+    assert isinstance(picture, Image.Image)
+    for _ in range(50):
+        content = bytearray(whole[: random.integers(1, len(whole) + 1)])
+        for place in random.integers(len(content), size=random.integers(20)):
+            content[place] = random.integers(256)
+        path.write_bytes(content)
+        item = PictureDigits([path])[0]
+        assert item.shape[1:] == (1, 28, 28)
 
 
 def test_a_later_page_that_is_too_large_is_refused(

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 import yaml
+from PIL import Image, ImageDraw
 
 from mnist_lightning.cli import main
 
@@ -58,6 +59,12 @@ def test_commands_run(args: list[str], workdir: Path) -> None:
             main(args)
         assert caught.value.code == 0
         return
+    if "--data.images" in args:
+        for name in ("photo.jpg", "scans/1.png", "more/2.png"):
+            (workdir / name).parent.mkdir(exist_ok=True)
+            sheet = Image.new("L", (99, 99), 255)
+            ImageDraw.Draw(sheet).line((50, 20, 48, 80), fill=0, width=5)
+            sheet.save(workdir / name)
     args = [str(ROOT / arg) if arg.startswith("configs/") else arg for arg in args]
     main([*args, *(SHORTEN if args[0] == "fit" else [])])
 
