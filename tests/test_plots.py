@@ -23,6 +23,7 @@ from mnist_lightning.plots import (
     plot_filters,
     plot_learning_curves,
     plot_misclassified_grid,
+    plot_pictures,
     plot_prediction_grid,
     plot_training_images,
 )
@@ -213,6 +214,14 @@ def figures(names: Sequence[str]) -> dict[str, Figure]:
         "training images": plot_training_images(
             images, labels, names, "Fashion-MNIST, training images as the network sees them"
         ),
+        "pictures": plot_pictures(
+            np.linspace(0, 1, 25 * 90**2 * 3).reshape(25, 90, 90, 3),
+            images,
+            probabilities,
+            [f"scans/of a rather long name/{i}.png" for i in range(25)],
+            names,
+            "25 pictures",
+        ),
         "filters": plot_filters(
             torch.randn(8, 1, 5, 5, generator=generator),
             "Fashion-MNIST, filters of the first layer",
@@ -230,9 +239,9 @@ def test_text_stays_inside_the_figure_and_its_cell(kind: str, names: str) -> Non
     picture = pixels(figure)
     for border in (picture[0], picture[-1], picture[:, 0], picture[:, -1]):
         assert (border == 255).all()  # nothing is cut off
-    if kind in ("predictions", "misclassified"):
+    if kind in ("predictions", "misclassified", "pictures"):
         captions = [text.get_window_extent() for text in texts(figure)]
-        for left, right in pairwise(captions[:5]):
+        for left, right in pairwise(captions[: 3 if kind == "pictures" else 5]):
             assert left.x1 < right.x0
         cells = [figure.axes[0].transData.transform_bbox(frame) for frame in frames(figure)]
         for caption, cell in zip(captions, cells, strict=True):
@@ -257,6 +266,26 @@ def test_colours_survive_greyscale(kind: str) -> None:
     picture = pixels(figures(NAMES["digits"])[kind]).astype(float)
     grey = picture @ np.array([0.2126, 0.7152, 0.0722])
     assert grey.max() - grey.min() > 150
+
+
+def test_pictures_have_beside_them_what_the_network_saw() -> None:
+    pictures = np.full((2, 60, 60, 3), 0.25)
+    digits = torch.full((2, 1, 28, 28), 0.5)
+    probabilities = torch.tensor([[0.02, 0.97, 0.01, 0.0], [0.3, 0.1, 0.56, 0.04]])
+    figure = plot_pictures(pictures, digits, probabilities, ["a.png", "x" * 40], "0123")
+    assert [text.get_text() for text in texts(figure)] == [
+        "a.png\n1: 97%   0: 2%   2: 1%",
+        "…" + "x" * 24 + "\n2: 56%   0: 30%   1: 10%",
+    ]
+    assert [text.get_fontweight() for text in texts(figure)] == ["normal", "bold"]
+    assert figure.axes[0].texts[-1].get_text().endswith("framed: below 90%")
+    drawn = pixels(figure)
+    for frame in frames(figure):
+        (left, right), y = (frame.x0, frame.x1), (frame.y0 + frame.y1) / 2
+        for x, value in (((3 * left + right) / 4, 0.25), ((left + 3 * right) / 4, 0.5)):
+            place = figure.axes[0].transData.transform((x, y))
+            column, row = (round(part) for part in place)
+            assert drawn[len(drawn) - row, column, 0] / 255 == pytest.approx(value, abs=0.01)
 
 
 def test_misclassified_grid_has_both_probabilities() -> None:
