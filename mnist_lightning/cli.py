@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from math import isfinite
 from pathlib import Path
 from types import FrameType
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -53,6 +53,7 @@ from mnist_lightning.callbacks.publish import class_names, is_trial, publish
 from mnist_lightning.classifier import MNISTClassifier
 from mnist_lightning.datamodule import MNISTDataModule
 from mnist_lightning.errors import CheckpointError, InvalidArgumentError, UserError, require
+from mnist_lightning.export import to_onnx
 from mnist_lightning.files import write_atomically
 from mnist_lightning.logger import EpochTensorBoardLogger
 from mnist_lightning.parser import OneSentenceParser, check_configs, fail
@@ -130,6 +131,7 @@ class MNISTCLI(LightningCLI):
             super().__init__(
                 MNISTClassifier,
                 MNISTDataModule,
+                trainer_class=_Trainer,
                 save_config_callback=_SaveConfig,
                 save_config_kwargs={"save_to_log_dir": False},  # it does so by itself
                 trainer_defaults={
@@ -160,7 +162,8 @@ class MNISTCLI(LightningCLI):
     def subcommands() -> dict[str, set[str]]:
         # Decided here, so no options: nothing is ever unpickled, and results are always printed.
         decided = {"ckpt_path", "weights_only", "verbose", "return_predictions"}
-        return {name: skip | decided for name, skip in LightningCLI.subcommands().items()}
+        theirs = {name: skip | decided for name, skip in LightningCLI.subcommands().items()}
+        return theirs | {"export": {"model", "about"}}
 
     @override
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
@@ -239,8 +242,8 @@ class MNISTCLI(LightningCLI):
         elif self.ckpt_path is not None:
             name = "pretrained" if self.pretrained else str(self.ckpt_path)
             self.config[self.subcommand].ckpt_path = name
-        if self.subcommand == "validate":
-            self.save_config_callback = None  # it only prints
+        if self.subcommand in ("validate", "export"):
+            self.save_config_callback = None  # they have no run folder
 
     @override
     def instantiate_classes(self) -> None:
@@ -297,7 +300,7 @@ class MNISTCLI(LightningCLI):
         fits = self.subcommand == "fit"
         if options.logger in (None, True, False):
             kwargs["logger"] = False
-            if self.subcommand != "validate" and not options.fast_dev_run:
+            if self.subcommand in ("fit", "test", "predict") and not options.fast_dev_run:
                 root = Path(options.default_root_dir or "")
                 if self.resumes and self.ckpt_path:
                     self.run_dir = self.ckpt_path.parent.parent
@@ -413,6 +416,17 @@ class MNISTCLI(LightningCLI):
             few = ", ".join(lost[:5]) + (", …" if len(lost) > 5 else "")
             raise UserError(f"{len(lost)} of {len(results):,} pictures show no digit: {few}")
 
+    def export(self, model: MNISTClassifier, output: str, **kwargs: Any) -> None:
+        """Writes the network into a file and says where."""
+        kwargs.pop("datamodule")
+        if not Path(output).name:
+            raise InvalidArgumentError("--output", output, "name a file")
+        weights = "The pretrained weights" if self.pretrained else f"Weights of {self.ckpt_path}"
+        about = f"{weights}, epoch {self._epoch}."
+        self.trainer.export(model, output=output, about=about, **kwargs)  # type: ignore[attr-defined]
+        self._print_weights()
+        _print(f"Written:    {output} ({Path(output).stat().st_size / 1000:.0f} kB)")
+
     def _draw_pictures(self, probabilities: Tensor) -> None:
         shown = self.datamodule.pictures.shown
         if not shown:
@@ -488,13 +502,16 @@ class MNISTCLI(LightningCLI):
         _print(f"{what} accuracy {metrics['acc']:.2%}, loss {metrics['loss']:.4f}")
         self._print_provenance()
 
-    def _print_provenance(self) -> None:
+    def _print_weights(self) -> None:
         weights = "those of the last training step; no checkpoint was kept"
         if self.trainer.global_step == 0:
             weights = "UNTRAINED: the options leave no training step"
         if self.ckpt_path is not None:
             weights = f"{self.ckpt_path} (epoch {self._epoch})"
         _print(f"Weights:    {weights}")
+
+    def _print_provenance(self) -> None:
+        self._print_weights()
         _print(f"Data:       {self.datamodule.dataset_name}")
         trained = checkpoints.settings(self.checkpoint)["data"].get("source")
         if self.pretrained:  # also where a fit began with them
@@ -529,6 +546,23 @@ class MNISTCLI(LightningCLI):
         for logger in self.trainer.loggers:
             if isinstance(logger, TensorBoardLogger):
                 _print(f"To look:    tensorboard --logdir {Path(logger.root_dir)}")
+
+
+class _Trainer(Trainer):
+    """Customize every aspect of training via flags."""
+
+    def export(
+        self, model: MNISTClassifier, format: Literal["onnx"], output: str, about: str = ""
+    ) -> None:
+        """Writes a trained network for use without PyTorch.
+
+        Args:
+            model: With its weights.
+            format: ``onnx`` is for many runtimes: images in, probabilities out.
+            output: The file to write; one that is there is replaced.
+            about: What is to stand in the file about the weights.
+        """
+        write_atomically(Path(output), to_onnx(model, about))
 
 
 class _SaveConfig(EpochCallback, SaveConfigCallback):

@@ -43,6 +43,8 @@ class OneSentenceParser(LightningArgumentParser):
             message = f"--{key[1]} is {value[1]!r}; it must be {wanted}"
         elif "not accepted before subcommand" in message:
             message += "; write the subcommand first, then its options, as in 'fit --config FILE'"
+        elif missing := re.search(r"arguments are required: \w+\.(.+)", message):
+            message = f"--{missing[1]} is missing; add --help to see what it may be"
         else:
             message = f"{message.rstrip('.')}; add --help to see what is accepted"
         fail(2, message)

@@ -115,7 +115,9 @@ def _chalk(digit: Array, random: np.random.Generator) -> Image.Image:
 
 def _transparent(digit: Array, random: np.random.Generator, pen: int) -> Image.Image:
     ink = _image(_placed(digit, (300, 300), 0.7, random))
-    picture = Image.new("RGBA", ink.size, (pen, pen, pen))
+    colours = random.integers(0, 256, (300, 300, 3), np.uint8)  # that nobody sees
+    colours[np.asarray(ink) > 0] = pen
+    picture = Image.fromarray(colours)
     picture.putalpha(ink)
     return picture
 

@@ -1091,7 +1091,7 @@ def test_bad_input_gets_one_sentence(
 @pytest.mark.parametrize(
     ("args", "message"),
     [
-        ([], "one of {fit,validate,test,predict}"),
+        ([], "one of {fit,validate,test,predict,export}"),
         (["fly"], "invalid choice: 'fly'"),
         (["--config", "good.yaml", "fit"], "write the subcommand first, then its options"),
     ],

@@ -70,7 +70,7 @@ def test_commands_run(args: list[str], workdir: Path) -> None:
 
 
 def test_commands_cover_every_subcommand() -> None:
-    assert {args[0] for args in COMMANDS} == {"fit", "validate", "test", "predict"}
+    assert {args[0] for args in COMMANDS} == {"fit", "validate", "test", "predict", "export"}
 
 
 @pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.name)
