@@ -208,20 +208,16 @@ def _paper(pixels: Array) -> Array:
     surface = np.broadcast_to(
         _commonest(_resize(pixels, _at_most(TINY, width, height))), values.shape
     )
-    # A plane, then a paraboloid through what is near to it (Geman and McClure's robust fit): a
-    # shadow is, ink is not.
+    # A plane through what is near to it (Geman and McClure's robust fit): a shadow is, ink is not.
     y, x = np.meshgrid(*(np.linspace(-1, 1, side) for side in coarse.shape[:2]), indexing="ij")
-    terms = np.stack([np.ones_like(x), x, y, x * x, x * y, y * y], axis=-1).reshape(-1, 6)
-    for count in (3, 6):
-        chosen = terms[:, :count]
-        for _ in range(8):
-            far = np.linalg.norm(values - surface, axis=1, keepdims=True)
-            near = 1 / (1 + (far / (0.35 * _highest(far) + 1e-3)) ** 2) ** 2
-            slack = 1e-3 * np.eye(count)  # for pictures of a few pixels
-            factors = np.linalg.solve(
-                chosen.T @ (near * chosen) + slack, chosen.T @ (near * values)
-            )
-            surface = chosen @ factors
+    plane = np.stack([np.ones_like(x), x, y], axis=-1).reshape(-1, 3)
+    for _ in range(16):
+        far = np.linalg.norm(values - surface, axis=1, keepdims=True)
+        near = 1 / (1 + (far / (0.35 * _highest(far) + 1e-3)) ** 2) ** 2
+        slack = 1e-3 * np.eye(3)  # for pictures of a few pixels
+        surface = plane @ np.linalg.solve(
+            plane.T @ (near * plane) + slack, plane.T @ (near * values)
+        )
     # What is left of shadows: local means of what is no ink.
     surface = surface.reshape(coarse.shape)
     for _ in range(2):
@@ -233,12 +229,10 @@ def _paper(pixels: Array) -> Array:
 
 
 def _commonest(pixels: Array) -> Array:
-    """Returns the colour that most pixels have about; those at the margin count four times."""
-    weights = np.full(pixels.shape[:2], 4.0)
-    weights[1:-1, 1:-1] = 1
+    """Returns the colour that most pixels have about."""
     colours = pixels.reshape(-1, pixels.shape[-1])
     squares = ((colours[:, None] - colours) ** 2).sum(-1)
-    most: Array = colours[np.argmax((1 / (1 + squares / 0.05**2)) @ weights.ravel())]
+    most: Array = colours[np.argmax((1 / (1 + squares / 0.05**2)).sum(axis=1))]
     return most
 
 
