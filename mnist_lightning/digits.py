@@ -117,10 +117,8 @@ def to_digit(picture: Image.Image) -> Tensor:
     pixels = _pixels(picture)
     ink = _without_specks(_ink(pixels - _paper(pixels)))
     rows, columns = (np.flatnonzero((ink > 0.5).any(axis)) for axis in (1, 0))
-    ink = ink[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
+    ink = ink[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1].clip(0, 1)
     longest = max(ink.shape)
-    # MNIST's scans had two colours: edges become steep where there are pixels enough.
-    ink = ((ink - 0.5) * np.clip(longest / (2 * BOX), 1, 3) + 0.5).clip(0, 1)
     height, width = (max(1, round(side * BOX / longest)) for side in ink.shape)
     small = _resize(ink[..., None], (width, height))[..., 0]
     small = (small / small.max()).clip(0, 1)  # a thin line covers no pixel whole
@@ -242,8 +240,8 @@ def _ink(rest: Array) -> Array:
     colour = rest[far > _highest(far) / 2].sum(axis=0)
     ink: Array = rest @ (colour / (np.linalg.norm(colour) or 1))
     half = _highest(ink) / 2
-    full = np.median(ink[ink >= half])
-    grain = 1.5 * np.median(np.abs(ink[ink < half])) if half > 0 else 0.0  # a standard deviation
+    full, plain = np.median(ink[ink >= half]), np.abs(ink[ink < half])
+    grain = 1.5 * np.median(plain) if plain.size else 0.0  # about a standard deviation
     if full < max(FAINTEST, 4 * grain):
         raise UnreadablePictureError("shows no ink that stands out from the paper")
     ink /= full

@@ -897,6 +897,7 @@ def test_predict_reads_pictures(
     assert [row[0] for row in rows] == ["scans/a.png", "scans/b.png", "c.png"]
     assert [int(row[1]) for row in rows] == [labels[1], labels[2], labels[0]]
     out, _ = capsys.readouterr()
+    assert "WARNING" not in out
     assert re.search(rf"^c\.png        {labels[0]}  +\d+\.\d\d%$", out, re.MULTILINE)
     assert "predictions.csv has 3 rows" in out
     assert "Data:       your pictures" in out

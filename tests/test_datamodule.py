@@ -351,3 +351,11 @@ def test_real_mnist_through_a_local_server(
     for part in (sample.train_set, sample.val_set, sample.test_set):
         for image, label in zip(rows(part), part.labels, strict=True):
             assert int(of_mnist[image]) == int(label)
+
+
+def test_pictures_to_predict_leave_the_training_as_it_is() -> None:
+    data = MNISTDataModule(source="sample", images="no.png")
+    data.prepare_data()
+    data.setup("fit")
+    assert next(iter(data.train_dataloader()))[0].shape == (128, 1, 28, 28)
+    assert data.dataset_name == "MNIST sample"
