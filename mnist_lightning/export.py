@@ -1,6 +1,7 @@
 """Trained networks for use without PyTorch."""
 
 import importlib.util
+import logging
 import warnings
 
 import torch
@@ -38,6 +39,9 @@ def to_onnx(model: MNISTClassifier, about: str = "") -> bytes:
         raise UserError("exporting needs the model's example_input_array; set it to a batch")
     training = model.training
     model.eval()
+    exporter = logging.getLogger("torch.onnx")
+    level = exporter.level
+    exporter.setLevel(logging.ERROR)  # else it tells that torchvision is missing
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # about what PyTorch uses inside
@@ -51,6 +55,7 @@ def to_onnx(model: MNISTClassifier, about: str = "") -> bytes:
                 dynamic_shapes=({0: torch.export.Dim("batch")},),
             )
     finally:
+        exporter.setLevel(level)
         model.train(training)
     assert program is not None
     proto = program.model_proto

@@ -98,6 +98,14 @@ def test_export_takes_the_best_checkpoint(
     assert "Data:" not in out
 
 
+def test_export_is_quiet_without_torchvision(
+    monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setitem(sys.modules, "torchvision", None)
+    to_onnx(MNISTClassifier())
+    assert capfd.readouterr() == ("", "")
+
+
 @pytest.mark.parametrize("package", ["onnx", "onnxscript"])
 def test_says_how_to_get_what_is_missing(monkeypatch: pytest.MonkeyPatch, package: str) -> None:
     monkeypatch.setitem(sys.modules, package, None)
