@@ -38,7 +38,6 @@ def to_onnx(model: MNISTClassifier, about: str = "") -> bytes:
     if not isinstance(example, torch.Tensor):
         raise UserError("exporting needs the model's example_input_array; set it to a batch")
     training = model.training
-    model.eval()
     exporter = logging.getLogger("torch.onnx")
     level = exporter.level
     exporter.setLevel(logging.ERROR)  # else it tells that torchvision is missing
@@ -63,9 +62,8 @@ def to_onnx(model: MNISTClassifier, about: str = "") -> bytes:
     proto.doc_string = f"Classifies handwritten digits. {about}".strip()
     proto.producer_name, proto.producer_version = "mnist_lightning", mnist_lightning.__version__
     proto.graph.name = "digits"
-    proto.graph.input[
-        0
-    ].doc_string = f"float32 (batch, {channels}, {height}, {width}) in [0, 1], ink light"
-    proto.graph.output[0].doc_string = f"float32 (batch, {model.num_classes}), rows add up to 1"
+    [images], [probabilities] = proto.graph.input, proto.graph.output
+    images.doc_string = f"float32 (batch, {channels}, {height}, {width}) in [0, 1], ink light"
+    probabilities.doc_string = f"float32 (batch, {model.num_classes}), rows add up to 1"
     content: bytes = proto.SerializeToString()
     return content

@@ -198,8 +198,8 @@ def plot_pictures(
     probabilities: Tensor,
     names: Sequence[str],
     class_names: Sequence[str],
+    unsure: float,
     title: str = "Predictions",
-    unsure: float = 0.9,
     columns: int = 3,
 ) -> Figure:
     """Draws each picture, beside it what the network saw, and the three likeliest classes.
@@ -210,8 +210,8 @@ def plot_pictures(
         probabilities: ``(N, num_classes)``.
         names: A name for each picture; the ends of long ones are shown.
         class_names: A name for each class.
-        title: Stands above the pictures.
         unsure: Pictures whose likeliest class has a lower probability are framed.
+        title: Stands above the pictures.
         columns: Pictures in a row.
     """
     side = pictures.shape[1]

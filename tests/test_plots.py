@@ -220,6 +220,7 @@ def figures(names: Sequence[str]) -> dict[str, Figure]:
             probabilities,
             [f"scans/of a rather long name/{i}.png" for i in range(25)],
             names,
+            0.9,
             "25 pictures",
         ),
         "filters": plot_filters(
@@ -272,7 +273,7 @@ def test_pictures_have_beside_them_what_the_network_saw() -> None:
     pictures = np.full((2, 60, 60, 3), 0.25)
     digits = torch.full((2, 1, 28, 28), 0.5)
     probabilities = torch.tensor([[0.02, 0.97, 0.01, 0.0], [0.3, 0.1, 0.56, 0.04]])
-    figure = plot_pictures(pictures, digits, probabilities, ["a.png", "x" * 40], "0123")
+    figure = plot_pictures(pictures, digits, probabilities, ["a.png", "x" * 40], "0123", 0.9)
     assert [text.get_text() for text in texts(figure)] == [
         "a.png\n1: 97%   0: 2%   2: 1%",
         "…" + "x" * 24 + "\n2: 56%   0: 30%   1: 10%",
