@@ -53,7 +53,7 @@ from mnist_lightning.callbacks.publish import class_names, is_trial, publish
 from mnist_lightning.classifier import MNISTClassifier
 from mnist_lightning.datamodule import MNISTDataModule
 from mnist_lightning.errors import CheckpointError, InvalidArgumentError, UserError, require
-from mnist_lightning.export import to_onnx
+from mnist_lightning.export import to_html, to_onnx
 from mnist_lightning.files import write_atomically
 from mnist_lightning.logger import EpochTensorBoardLogger
 from mnist_lightning.parser import OneSentenceParser, check_configs, fail
@@ -552,17 +552,19 @@ class _Trainer(Trainer):
     """Customize every aspect of training via flags."""
 
     def export(
-        self, model: MNISTClassifier, format: Literal["onnx"], output: str, about: str = ""
+        self, model: MNISTClassifier, format: Literal["onnx", "html"], output: str, about: str = ""
     ) -> None:
         """Writes a trained network for use without PyTorch.
 
         Args:
             model: With its weights.
-            format: ``onnx`` is for many runtimes: images in, probabilities out.
+            format: ``onnx`` is for many runtimes: images in, probabilities out; ``html`` is a page
+                to draw on, for any browser.
             output: The file to write; one that is there is replaced.
             about: What is to stand in the file about the weights.
         """
-        write_atomically(Path(output), to_onnx(model, about))
+        content = {"onnx": to_onnx, "html": to_html}[format](model, about)
+        write_atomically(Path(output), content)
 
 
 class _SaveConfig(EpochCallback, SaveConfigCallback):

@@ -1,9 +1,13 @@
 """Trained networks for use without PyTorch."""
 
+import base64
 import importlib.util
+import json
 import logging
 import warnings
+from pathlib import Path
 
+import numpy as np
 import torch
 from torch import nn
 
@@ -11,6 +15,7 @@ import mnist_lightning
 from mnist_lightning.classifier import MNISTClassifier
 from mnist_lightning.errors import UserError
 from mnist_lightning.network import DigitCNN
+from mnist_lightning.report import UNSURE
 
 
 def to_onnx(model: MNISTClassifier, about: str = "") -> bytes:
@@ -67,3 +72,34 @@ def to_onnx(model: MNISTClassifier, about: str = "") -> bytes:
     probabilities.doc_string = f"float32 (batch, {model.num_classes}), rows add up to 1"
     content: bytes = proto.SerializeToString()
     return content
+
+
+def to_html(model: MNISTClassifier, about: str = "") -> bytes:
+    """Returns a page that holds a trained network and reads the digits that are drawn on it.
+
+    It needs no network and no server: weights, preparation of the drawing and forward pass are
+    in it.
+
+    Args:
+        model: One whose network is a ``DigitCNN`` for the ten digits.
+        about: What is to stand on the page about these weights.
+
+    Raises:
+        UserError: If it has another network.
+    """
+    network = model.network
+    if type(network) is not DigitCNN or model.num_classes != 10:
+        what = f"{type(network).__name__} with {model.num_classes} classes"
+        raise UserError(
+            f"the page computes DigitCNN with 10 classes, and this model is {what}; "
+            "export it with --format onnx"
+        )
+    state = network.folded().state_dict()
+    weights = np.concatenate([value.cpu().numpy().ravel() for value in state.values()])
+    parts = {
+        "weights": base64.b64encode(weights.astype("<f4").tobytes()).decode(),
+        "unsure": UNSURE,
+        "about": f"Nothing leaves this page: it computes all by itself. {about}".strip(),
+    }
+    page = Path(__file__).with_name("page.html").read_text(encoding="utf-8")
+    return page.replace("MODEL", json.dumps(parts).replace("<", "\\u003c"), 1).encode()
