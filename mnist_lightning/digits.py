@@ -212,7 +212,7 @@ def _paper(pixels: Array) -> Array:
     for _ in range(16):
         far = np.linalg.norm(values - surface, axis=1, keepdims=True)
         near = 1 / (1 + (far / (0.35 * _highest(far) + 1e-3)) ** 2) ** 2
-        slack = 1e-3 * np.eye(3)  # for pictures of a few pixels
+        slack = 1e-6 * near.sum() * np.eye(3)  # for pictures of a few pixels
         surface = plane @ np.linalg.solve(
             plane.T @ (near * plane) + slack, plane.T @ (near * values)
         )

@@ -95,7 +95,7 @@ def to_html(model: MNISTClassifier, about: str = "") -> bytes:
             "export it with --format onnx"
         )
     state = network.folded().state_dict()
-    weights = np.concatenate([value.cpu().numpy().ravel() for value in state.values()])
+    weights = np.concatenate([value.float().cpu().numpy().ravel() for value in state.values()])
     parts = {
         "weights": base64.b64encode(weights.astype("<f4").tobytes()).decode(),
         "unsure": UNSURE,

@@ -3,6 +3,7 @@
 import copy
 import hashlib
 import os
+import shutil
 import socket
 import struct
 import threading
@@ -10,7 +11,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 import torch
@@ -24,6 +25,9 @@ from mnist_lightning.callbacks.publish import is_trial
 from mnist_lightning.cli import MNISTCLI, main
 from mnist_lightning.datamodule import MNISTDataModule
 from mnist_lightning.download import IdxFile
+
+if TYPE_CHECKING:
+    from selenium.webdriver import Chrome
 
 MNIST_MIRRORS = os.environ.pop("MNIST_MIRRORS", "")  # only the tests that ask for it see it
 
@@ -194,3 +198,35 @@ def server() -> Iterator[Server]:
         yield mirror
         http.shutdown()
         thread.join()
+
+
+FLAGS = """
+    --headless --no-sandbox --disable-gpu --disable-quic --no-first-run --disable-sync
+    --disable-background-networking --disable-component-update --window-size=1600,2600
+"""
+
+
+@pytest.fixture(scope="session")
+def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator["Chrome"]:
+    """Chromium without a window.
+
+    Needs selenium and Chromium with its driver: ``pip install ".[dev]"`` and, on Debian,
+    ``apt-get install chromium chromium-driver``.
+    """
+    from selenium.webdriver import Chrome, ChromeOptions
+    from selenium.webdriver.chrome.service import Service
+
+    names = ("chromium", "chromium-browser", "google-chrome")
+    chromium = next(filter(None, map(shutil.which, names)), None)
+    driver = shutil.which("chromedriver")
+    if chromium is None or driver is None:
+        pytest.fail("needs Chromium and its driver: apt-get install chromium chromium-driver")
+    options = ChromeOptions()
+    options.binary_location = chromium
+    for flag in (*FLAGS.split(), f"--user-data-dir={tmp_path_factory.mktemp('profile')}"):
+        options.add_argument(flag)
+    chrome = Chrome(options, Service(driver))
+    try:
+        yield chrome
+    finally:
+        chrome.quit()

@@ -82,6 +82,7 @@ def test_ink_stays_inside_wherever_its_mass_is() -> None:
 @pytest.mark.parametrize(
     "picture",
     [
+        *(Image.new("RGB", (side, side), "white") for side in (1, 2, 3)),
         Image.new("L", (1, 1)),
         Image.new("RGB", (300, 200), "ivory"),
         Image.new("RGBA", (30, 30), (0, 0, 0, 0)),

@@ -1,5 +1,7 @@
 """Networks in files that others read."""
 
+import json
+import re
 import sys
 from pathlib import Path
 
@@ -11,10 +13,10 @@ import torch
 from conftest import Run
 from torch import nn
 
-from mnist_lightning import MNISTClassifier, MNISTDataModule
+from mnist_lightning import DigitCNN, MNISTClassifier, MNISTDataModule
 from mnist_lightning.cli import main
 from mnist_lightning.errors import UserError
-from mnist_lightning.export import to_onnx
+from mnist_lightning.export import to_html, to_onnx
 
 
 def run(content: bytes, images: torch.Tensor) -> torch.Tensor:
@@ -98,6 +100,45 @@ def test_export_takes_the_best_checkpoint(
     assert "Data:" not in out
 
 
+def test_page_holds_everything(fitted: Run, workdir: Path) -> None:
+    best = fitted.folder / "checkpoints" / "best.ckpt"
+    main(["export", "--format=html", "--output=digit.html", f"--ckpt_path={best}"])
+    page = Path("digit.html").read_text()
+    assert len(page) < 500_000
+    assert str(best) in page
+    assert not re.search(r"(src|href)=(?!\"data:)|https?://|@import|url\(", page)
+
+
+def test_page_computes_normalised_networks_folded() -> None:
+    normalised = MNISTClassifier(batch_norm=True)
+    normalised.train()(torch.rand(200, 1, 28, 28))  # moves its running means
+    assert isinstance(normalised.network, DigitCNN)
+    plain = MNISTClassifier(normalised.network.folded())
+    assert to_html(normalised) == to_html(plain)
+    assert to_html(normalised) != to_html(MNISTClassifier())
+
+
+def test_page_shows_no_markup_of_others() -> None:
+    page = to_html(MNISTClassifier(), '</script><b>MODEL & "more"').decode()
+    assert page.count("</script>") == 2
+    model = page.split('id="model">')[1].split("</script>")[0]
+    assert json.loads(model)["about"].endswith('</script><b>MODEL & "more"')
+
+
+@pytest.mark.parametrize(
+    ("network", "num_classes", "what"),
+    [
+        (nn.Sequential(nn.Flatten(), nn.Linear(784, 10)), 10, "Sequential with 10 classes"),
+        (None, 4, "DigitCNN with 4 classes"),
+    ],
+)
+def test_page_refuses_other_networks(
+    network: nn.Module | None, num_classes: int, what: str
+) -> None:
+    with pytest.raises(UserError, match=f"this model is {what}; export it with --format onnx"):
+        to_html(MNISTClassifier(network, num_classes=num_classes))
+
+
 def test_export_is_quiet_without_torchvision(
     monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
@@ -117,6 +158,7 @@ def test_says_how_to_get_what_is_missing(monkeypatch: pytest.MonkeyPatch, packag
     ("args", "code", "why"),
     [
         (["--format=onnx"], 2, "--output is missing; add --help to see what it may be"),
+        (["--format=pdf", "--output=a"], 2, "--format is 'pdf'; it must be one of 'onnx', 'html'"),
         (["--output=a"], 2, "--format is missing; add --help to see what it may be"),
         (["--format=onnx", "--output=no/a"], 1, "no/a cannot be read or written (No such file"),
         (["--format=onnx", "--output=/tmp"], 1, "/tmp cannot be read or written (Is a directory)"),

@@ -1,13 +1,10 @@
 """TensorBoard on a finished run, as somebody sees it who opens it in a browser.
 
-Needs selenium and Chromium with its driver: ``pip install ".[dev]"`` and, on Debian,
-``apt-get install chromium chromium-driver``. ``pytest -m browser --basetemp=FOLDER`` leaves the
-photographs below FOLDER.
+``pytest -m browser --basetemp=FOLDER`` leaves the photographs below FOLDER.
 """
 
 import json
 import re
-import shutil
 import subprocess
 import sys
 import time
@@ -41,32 +38,6 @@ FIND = """
         {text: element.innerText || element.textContent, width: element.naturalWidth || 0}
     ));
 """
-FLAGS = """
-    --headless --no-sandbox --disable-gpu --disable-quic --no-first-run --disable-sync
-    --disable-background-networking --disable-component-update --window-size=1600,2600
-"""
-
-
-@pytest.fixture(scope="module")
-def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator["Chrome"]:
-    """Chromium without a window."""
-    from selenium.webdriver import Chrome, ChromeOptions
-    from selenium.webdriver.chrome.service import Service
-
-    names = ("chromium", "chromium-browser", "google-chrome")
-    chromium = next(filter(None, map(shutil.which, names)), None)
-    driver = shutil.which("chromedriver")
-    if chromium is None or driver is None:
-        pytest.fail("needs Chromium and its driver: apt-get install chromium chromium-driver")
-    options = ChromeOptions()
-    options.binary_location = chromium
-    for flag in (*FLAGS.split(), f"--user-data-dir={tmp_path_factory.mktemp('profile')}"):
-        options.add_argument(flag)
-    chrome = Chrome(options, Service(driver))
-    try:
-        yield chrome
-    finally:
-        chrome.quit()
 
 
 @pytest.fixture(scope="module")

@@ -1,0 +1,401 @@
+"""The page to draw on, as somebody uses it in a browser.
+
+``pytest -m browser --basetemp=FOLDER`` leaves the photographs below FOLDER.
+"""
+
+import base64
+import io
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pytest
+import torch
+from pictures import KINDS
+from PIL import Image
+from torch import Tensor
+
+from mnist_lightning import MNISTClassifier, MNISTDataModule
+from mnist_lightning.digits import to_digit
+from mnist_lightning.export import to_html
+
+if TYPE_CHECKING:
+    from selenium.webdriver import Chrome
+
+pytestmark = pytest.mark.browser
+
+# How people write, in percent of the sheet: strokes, each a line through points.
+HANDS = {
+    0: [[(55, 15), (35, 25), (25, 50), (35, 78), (55, 85), (72, 70), (75, 45), (68, 22), (52, 15)]],
+    1: [[(58, 12), (52, 50), (46, 88)]],
+    2: [[(28, 30), (40, 15), (62, 18), (68, 35), (50, 60), (25, 84), (50, 82), (78, 84)]],
+    3: [[(30, 18), (55, 13), (68, 28), (48, 46), (68, 58), (70, 76), (50, 88), (28, 80)]],
+    4: [[(35, 12), (28, 35), (25, 52), (72, 50)], [(65, 20), (62, 55), (58, 90)]],
+    5: [[(72, 14), (38, 15), (33, 44), (55, 42), (70, 58), (64, 80), (45, 87), (27, 80)]],
+    6: [[(64, 12), (42, 35), (30, 62), (38, 84), (60, 86), (70, 70), (58, 56), (36, 64)]],
+    7: [[(25, 18), (50, 17), (75, 17), (60, 45), (45, 88)]],
+    8: [[(66, 24), (48, 13), (34, 26), (50, 46), (68, 68), (52, 88), (34, 72), (50, 46), (66, 24)]],
+    9: [[(66, 28), (50, 16), (34, 30), (42, 46), (60, 42), (66, 28), (62, 58), (54, 90)]],
+}
+FIND = """
+    const [row, ...others] = document.querySelectorAll("tr.best");
+    return {
+        digit: document.getElementById("digit").textContent,
+        best: row && !others.length ? row.cells[0].textContent : null,
+        said: document.getElementById("said").textContent,
+        shown: [...document.querySelectorAll("tr")].map(one => one.cells[2].textContent),
+        bars: [...document.querySelectorAll(".bar")].map(one => one.style.width),
+    };
+"""
+# What the network sees; what it is made from, as a picture.
+READ = """
+    return [document.getElementById("seen"), reader.canvas].map(one => one.toDataURL("image/png"));
+"""
+PASTE = """
+    const content = Uint8Array.from(atob(arguments[0]), sign => sign.charCodeAt(0));
+    const clipboardData = new DataTransfer();
+    clipboardData.items.add(new File([content], arguments[1], {type: "image/png"}));
+    document.body.dispatchEvent(new ClipboardEvent("paste", {clipboardData, bubbles: true}));
+"""
+COLOURS = """
+    const styles = [".faint", ".best", "#said", "body", "#sheet"].map(
+        name => getComputedStyle(document.querySelector(name)));
+    const [page, sheet] = styles.slice(3).map(style => style.backgroundColor);
+    return [...styles.slice(0, 3).map(style => style.color), page, sheet, styles[4].color];
+"""
+PREDICT = """
+    const values = Float32Array.from(atob(arguments[0]), sign => sign.charCodeAt(0) / 255);
+    const answers = [], times = [];
+    for (let i = 0; i < values.length; i += 784) {
+        const start = performance.now();
+        answers.push(predict(values.subarray(i, i + 784)));
+        times.push(performance.now() - start);
+    }
+    return [answers, times];
+"""
+
+
+@pytest.fixture(scope="module")
+def model() -> MNISTClassifier:
+    return MNISTClassifier.from_pretrained().eval()
+
+
+@pytest.fixture
+def page(
+    browser: "Chrome", model: MNISTClassifier, tmp_path: Path, request: pytest.FixtureRequest
+) -> Iterator["Page"]:
+    """The page, newly opened, and photographed in the end."""
+    path = tmp_path / "digit.html"
+    path.write_bytes(to_html(model))
+    browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", _screen(840, 620))
+    browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": []})
+    log: Any = browser.get_log  # selenium leaves it without types
+    log("browser")
+    browser.get(path.as_uri())
+    page = Page(browser)
+    yield page
+    browser.save_screenshot(str(tmp_path / f"{request.node.name}.png"))
+    assert log("browser") == []
+    # Nothing was fetched, not even from this machine.
+    assert page.run("return performance.getEntriesByType('resource').map(one => one.name)") == []
+
+
+def _screen(width: int, height: int) -> dict[str, Any]:
+    return {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": False}
+
+
+class Page:
+    """What a person does with the page."""
+
+    def __init__(self, browser: "Chrome") -> None:
+        self.browser = browser
+        self.run = browser.execute_script
+
+    def find(self, name: str) -> Any:
+        """Returns the element of that id."""
+        return self.browser.find_element("id", name)
+
+    def draw(self, digit: int, kind: str = "mouse") -> None:
+        """Draws a digit with that kind of pointer."""
+        from selenium.webdriver.common.actions.action_builder import ActionBuilder
+        from selenium.webdriver.common.actions.pointer_input import PointerInput
+
+        box = self.run("return sheet.getBoundingClientRect()")
+        kind_of_pointer: Any = PointerInput
+        actions = ActionBuilder(self.browser, mouse=kind_of_pointer(kind, kind), duration=10)
+        pointer: Any = actions.pointer_action
+        for stroke in HANDS[digit]:
+            for point, (x, y) in enumerate(stroke):
+                pointer.move_to_location(
+                    round(box["left"] + x * box["width"] / 100),
+                    round(box["top"] + y * box["height"] / 100),
+                )
+                if point == 0:
+                    pointer.pointer_down()
+            pointer.pointer_up()
+        actions.perform()
+
+    def press(self, *keys: str, held: str = "") -> None:
+        """Presses keys one after another, while one is held."""
+        from selenium.webdriver import ActionChains
+
+        actions = ActionChains(self.browser)
+        if held:
+            actions.key_down(held)
+        actions.send_keys(*keys)
+        if held:
+            actions.key_up(held)
+        actions.perform()
+
+    @property
+    def answer(self) -> dict[str, Any]:
+        """What the page shows, once it has drawn a frame."""
+        self.browser.execute_async_script("requestAnimationFrame(() => setTimeout(arguments[0]))")
+        found: dict[str, Any] = self.run(FIND)
+        return found
+
+    def wait_until_said(self, text: str) -> None:
+        """Waits for a sentence."""
+        from selenium.webdriver.support.ui import WebDriverWait
+
+        def is_said(_: object) -> bool:
+            return text in str(self.run(FIND)["said"])
+
+        WebDriverWait(self.browser, 20, 0.05).until(is_said)
+
+    def seen(self) -> tuple[Tensor, Image.Image]:
+        """Returns what the network sees, and the picture from which that was made."""
+        contents = (base64.b64decode(url.partition(",")[2]) for url in self.run(READ))
+        digit, picture = (Image.open(io.BytesIO(content)) for content in contents)
+        return torch.tensor(np.asarray(digit)[None, ..., 0]) / 255, picture
+
+
+def test_same_digits_and_probabilities(
+    page: Page, model: MNISTClassifier, sample: MNISTDataModule
+) -> None:
+    images = sample.test_set.images
+    check_predictions(page, model, images)
+
+
+def test_same_for_1000_test_digits_of_mnist(
+    page: Page, model: MNISTClassifier, tmp_path: Path, mnist_mirror: str
+) -> None:
+    data = MNISTDataModule(str(tmp_path), source="mnist", mirrors=mnist_mirror)
+    data.prepare_data()
+    data.setup("test")
+    check_predictions(page, model, data.test_set.images[:1000])
+
+
+def check_predictions(page: Page, model: MNISTClassifier, images: Tensor) -> None:
+    answers, times = page.run(PREDICT, base64.b64encode(images.numpy().tobytes()).decode())
+    found = torch.tensor(answers)
+    with torch.inference_mode():
+        expected = model.predict_step(images.float().div(255))
+    assert len(found) == 1000
+    torch.testing.assert_close(found, expected, rtol=0, atol=1e-4)
+    assert torch.equal(found.argmax(dim=1), expected.argmax(dim=1))
+    assert np.median(times) < 10  # milliseconds
+
+
+@pytest.mark.parametrize("digit", HANDS)
+def test_reads_what_is_drawn_as_python_does(page: Page, digit: int) -> None:
+    page.draw(digit)
+    answer = page.answer
+    assert answer["best"] == answer["digit"] == str(digit)
+    assert answer["said"].startswith(f"This is {digit} (")
+    seen, picture = page.seen()
+    torch.testing.assert_close(seen, to_digit(picture), rtol=0, atol=0.51 / 255)
+
+
+@pytest.mark.parametrize("kind", ["mouse", "touch", "pen"])
+def test_answers_while_one_draws(page: Page, kind: str) -> None:
+    before = page.answer
+    assert before["best"] is None
+    page.run(f"addEventListener('pointerup', () => {{ during = (() => {{{FIND}}})() }}, true)")
+    page.draw(3, kind)
+    while_drawing = page.run("return during")
+    assert while_drawing["best"] == while_drawing["digit"] == "3"
+    assert float(while_drawing["bars"][3].rstrip("%")) > 90
+    assert while_drawing["shown"][3] == "100.0 %"
+    assert while_drawing["said"] == before["said"]  # a screen reader would never end
+    assert page.run("return scrollY") == 0
+    assert page.answer["said"].startswith("This is 3 (")
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_reads_pictures_as_python_does(
+    page: Page, model: MNISTClassifier, kind: str, tmp_path: Path, sample: MNISTDataModule
+) -> None:
+    image, random = sample.test_set.images[0, 0].numpy() / 255, np.random.default_rng(0)
+    picture = KINDS[kind](image, random)
+    if picture.mode == "CMYK":
+        picture = picture.convert("RGB")  # PNG has no CMYK
+    picture.save(tmp_path / "digit.png", exif=picture.getexif())
+    page.find("file").send_keys(str(tmp_path / "digit.png"))
+    page.wait_until_said("is 7")
+    expected = to_digit(Image.open(tmp_path / "digit.png"))
+    torch.testing.assert_close(page.seen()[0], expected, rtol=0, atol=0.03)
+
+
+def test_pictures_are_dropped_and_pasted(page: Page, tmp_path: Path) -> None:
+    for name, light in (("light", 255), ("dark", 0)):
+        picture = Image.new("L", (100, 80), 255 - light)
+        picture.paste(light, (45, 10, 55, 70))
+        picture.save(tmp_path / f"{name}.png")
+    box = page.run("return sheet.getBoundingClientRect()")
+    data = {"items": [], "files": [str(tmp_path / "dark.png")], "dragOperationsMask": 1}
+    for kind in ("dragEnter", "dragOver", "drop"):
+        event = {"type": kind, "x": box["x"] + 9, "y": box["y"] + 9, "data": data}
+        page.browser.execute_cdp_cmd("Input.dispatchDragEvent", event)
+        over = page.run("return document.body.classList.contains('over')")
+        assert over == (kind == "dragOver")
+    page.wait_until_said("This is 1")
+    page.find("clear").click()
+    content = base64.b64encode((tmp_path / "light.png").read_bytes()).decode()
+    page.run(PASTE, content, "light.png")
+    page.wait_until_said("This is 1")
+    page.find("undo").click()
+    page.find("undo").click()
+    assert page.answer["best"] == "1"  # the picture that was dropped
+    page.draw(3)  # on a new sheet
+    assert page.answer["best"] == "3"
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (b"", "<b>odd</b>.png is no picture that this browser can read."),
+        (b"hello", "<b>odd</b>.png is no picture that this browser can read."),
+        ("white", "No ink stands out from the paper."),
+        ("dot", "No ink stands out from the paper."),
+    ],
+)
+def test_says_what_shows_no_digit(page: Page, content: bytes | str, said: str) -> None:
+    page.draw(3)
+    if isinstance(content, str):
+        picture = Image.new("L", (64, 64) if content == "white" else (1, 1), 255)
+        file = io.BytesIO()
+        picture.save(file, "PNG")
+        content = file.getvalue()
+        best = None
+    else:
+        best = "3"  # what was there stays
+    page.run(PASTE, base64.b64encode(content).decode(), "<b>odd</b>.png")
+    page.wait_until_said(said)
+    assert page.answer["best"] == best
+
+
+def test_unsure_answers_are_marked(page: Page) -> None:
+    page.run("predict = () => [0.03, 0.86, 0, 0, 0, 0, 0, 0.11, 0, 0]; begin(9, 9); tell()")
+    answer = page.answer
+    assert answer["digit"] == "1?"
+    assert answer["said"] == "Unsure: perhaps 1 (86.0 %), or 7 (11.0 %)."
+    page.run("predict = () => [0.03, 0.91, 0, 0, 0, 0, 0, 0.06, 0, 0]; tell()")
+    assert page.answer["said"] == "This is 1 (91.0 %)."
+
+
+def test_undo_and_clear(page: Page) -> None:
+    page.draw(4)
+    assert page.answer["best"] == "4"
+    page.find("clear").click()
+    cleared = page.answer
+    assert cleared["best"] is None
+    assert cleared["digit"] == ""
+    assert cleared["said"] == "Empty."
+    assert cleared["shown"] == [""] * 10
+    assert page.seen()[0].max() == 0
+    page.find("clear").click()  # nothing more to take back
+    page.find("undo").click()
+    assert page.answer["best"] == "4"
+    page.find("undo").click()  # one stroke
+    assert page.run("return states.at(-1).strokes.length") == 1
+    assert page.answer["best"] != "4"
+    for _ in range(3):
+        page.find("undo").click()
+    assert page.answer["said"] == "Empty."
+    page.run("addEventListener('pointerup', undo, true)")  # while the pointer is still down
+    page.draw(3)
+    assert page.answer["said"] == "Empty."
+
+
+def test_works_with_the_keyboard(page: Page) -> None:
+    from selenium.webdriver import Keys
+
+    page.press(Keys.TAB)
+    assert page.run("return document.activeElement.id") == "sheet"
+    blank = page.run("return sheet.toDataURL()")
+    page.press(*[Keys.ARROW_UP] * 4, *[Keys.ARROW_LEFT] * 2)
+    assert page.answer["best"] is None  # the pen is up
+    assert page.run("return sheet.toDataURL()") != blank  # and seen
+    page.press(Keys.SPACE, *[Keys.ARROW_RIGHT] * 5)
+    assert page.answer["said"].startswith("Pen down. ")
+    page.press(*[Keys.ARROW_LEFT, Keys.ARROW_DOWN, Keys.ARROW_DOWN] * 4, Keys.SPACE)
+    assert page.answer["said"].startswith("Pen up. This is 7 (")
+    page.press(Keys.ARROW_UP, Keys.ARROW_UP)  # draws no more
+    seen = page.seen()[0]
+    page.press(Keys.SPACE)
+    page.press(*[Keys.ARROW_LEFT] * 3, held=Keys.SHIFT)
+    (start, height), *others = page.run("return states.at(-1).strokes.at(-1)")
+    assert others == [[start - 4, height], [start - 8, height], [start - 12, height]]
+    page.press(Keys.SPACE)
+    assert not torch.equal(page.seen()[0], seen)
+    page.press("z", held=Keys.CONTROL)
+    assert torch.equal(page.seen()[0], seen)
+    page.press(Keys.DELETE)
+    assert page.answer["said"] == "Empty."
+    page.press(Keys.TAB, Keys.ENTER)  # the button
+    assert page.answer["best"] == "7"
+    page.press(Keys.TAB, Keys.SPACE)
+    assert page.answer["said"] == "Empty."
+
+
+def test_a_screen_reader_finds_everything(page: Page) -> None:
+    page.draw(3)
+    tree = page.browser.execute_cdp_cmd("Accessibility.getFullAXTree", {})["nodes"]
+    found = [
+        (node["role"]["value"], node.get("name", {}).get("value", ""))
+        for node in tree
+        if not node["ignored"]
+    ]
+    assert ("application", "Sheet to draw on") in found
+    assert [name for role, name in found if role == "button"] == ["Undo", "Clear", "Picture…"]
+    assert ("image", "What the network sees") in found
+    assert ("table", "Probability of each digit") in found
+    rows = [name for role, name in found if role == "rowheader"]
+    assert rows == [str(digit) for digit in range(10)]
+    assert ("heading", "Draw a digit") in found
+    status = next(node for node in tree if node.get("role", {}).get("value") == "status")
+    assert {"name": "live", "value": {"type": "token", "value": "polite"}} in status["properties"]
+    sheet = next(node for node in tree if node.get("role", {}).get("value") == "application")
+    assert sheet["description"]["value"].startswith("With the keyboard: arrow keys move the pen")
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
+@pytest.mark.parametrize("width", [320, 390, 1000])
+def test_fits_screens_and_themes(page: Page, width: int, theme: str) -> None:
+    scheme = [{"name": "prefers-color-scheme", "value": theme}]
+    page.draw(9)
+    page.browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": scheme})
+    page.browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", _screen(width, 800))
+    assert page.answer["best"] == "9"
+    assert page.run("return document.documentElement.scrollWidth") <= width
+    heights = page.run("return [...document.querySelectorAll('button')].map(b => b.offsetHeight)")
+    assert min(heights) >= 44  # for fingers
+    # All that matters is in sight while one draws.
+    assert page.run("return document.querySelector('table').getBoundingClientRect().bottom") < 820
+    *texts, page_colour, sheet_colour, ink = page.run(COLOURS)
+    assert contrast(ink, sheet_colour) > 10
+    for colour in texts:
+        assert contrast(colour, page_colour) > 4.5  # WCAG 2.2, 1.4.3
+
+
+def contrast(*colours: str) -> float:
+    """Returns the ratio of two colours' luminance as WCAG defines it."""
+    luminances = []
+    for colour in colours:
+        values = np.array([int(value) for value in re.findall(r"\d+", colour)]) / 255
+        linear = np.where(values <= 0.04045, values / 12.92, ((values + 0.055) / 1.055) ** 2.4)
+        luminances.append(float(linear @ (0.2126, 0.7152, 0.0722)) + 0.05)
+    return max(luminances) / min(luminances)
