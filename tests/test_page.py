@@ -31,7 +31,7 @@ HANDS = {
     0: [[(55, 15), (35, 25), (25, 50), (35, 78), (55, 85), (72, 70), (75, 45), (68, 22), (52, 15)]],
     1: [[(58, 12), (52, 50), (46, 88)]],
     2: [[(28, 30), (40, 15), (62, 18), (68, 35), (50, 60), (25, 84), (50, 82), (78, 84)]],
-    3: [[(30, 18), (55, 13), (68, 28), (48, 46), (68, 58), (70, 76), (50, 88), (28, 80)]],
+    3: [[(32, 20), (45, 13), (60, 16), (66, 28), (58, 40), (46, 46), (64, 53), (70, 66), (62, 81), (46, 87), (30, 80)]],
     4: [[(35, 12), (28, 35), (25, 52), (72, 50)], [(65, 20), (62, 55), (58, 90)]],
     5: [[(72, 14), (38, 15), (33, 44), (55, 42), (70, 58), (64, 80), (45, 87), (27, 80)]],
     6: [[(64, 12), (42, 35), (30, 62), (38, 84), (60, 86), (70, 70), (58, 56), (36, 64)]],
@@ -89,7 +89,7 @@ def page(
     """The page, newly opened, and photographed in the end."""
     path = tmp_path / "digit.html"
     path.write_bytes(to_html(model))
-    browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", _screen(840, 620))
+    browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", _screen(840, 640))
     browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": []})
     log: Any = browser.get_log  # selenium leaves it without types
     log("browser")
