@@ -419,9 +419,12 @@ class MNISTCLI(LightningCLI):
     def export(self, model: MNISTClassifier, output: str, **kwargs: Any) -> None:
         """Writes the network into a file and says where."""
         kwargs.pop("datamodule")
-        if not Path(output).name:
+        # To rename a file onto a device or a pipe would replace it.
+        if not Path(output).name or (Path(output).exists() and not Path(output).is_file()):
             raise InvalidArgumentError("--output", output, "name a file")
-        weights = "The pretrained weights" if self.pretrained else f"Weights of {self.ckpt_path}"
+        weights = "The pretrained weights"
+        if self.ckpt_path and not self.pretrained:  # others need not know where it lies
+            weights = f"Weights of {'/'.join(self.ckpt_path.parts[-3:])}"
         about = f"{weights}, epoch {self._epoch}."
         self.trainer.export(model, output=output, about=about, **kwargs)  # type: ignore[attr-defined]
         self._print_weights()

@@ -123,8 +123,9 @@ def to_digit(picture: Image.Image) -> Tensor:
     small = _resize(ink[..., None], (width, height))[..., 0]
     small = (small / small.max()).clip(0, 1)  # a thin line covers no pixel whole
     mass = small / small.sum()
-    top = round(SIZE / 2 - float(mass.sum(1) @ np.arange(height)))
-    left = round(SIZE / 2 - float(mass.sum(0) @ np.arange(width)))
+    # What is symmetric lies between two pixels: it goes to the same one however sums are rounded.
+    top = round(SIZE / 2 - float(mass.sum(1) @ np.arange(height)) - 1e-4)
+    left = round(SIZE / 2 - float(mass.sum(0) @ np.arange(width)) - 1e-4)
     top, left = min(max(top, 0), SIZE - height), min(max(left, 0), SIZE - width)
     digit = torch.zeros(1, SIZE, SIZE)
     digit[0, top : top + height, left : left + width] = torch.from_numpy(small)
@@ -262,7 +263,11 @@ def _without_specks(ink: Array) -> Array:
     mass = np.bincount(parts.ravel(), coarse.ravel())
     mass[0] = 0
     kept = _spread((mass > mass.max() / 25)[parts])
-    kept = np.asarray(Image.fromarray(kept).resize((width, height), Image.Resampling.NEAREST))
+    rows, columns = (
+        ((np.arange(side) + 0.5) * few / side).astype(np.int64)
+        for side, few in zip(ink.shape, kept.shape, strict=True)
+    )
+    kept = kept[np.ix_(rows, columns)]
     if not (ink * kept > 0.5).any():
         raise UnreadablePictureError("shows no ink but specks")
     kept_ink: Array = ink * kept

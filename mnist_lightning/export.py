@@ -85,17 +85,19 @@ def to_html(model: MNISTClassifier, about: str = "") -> bytes:
         about: What is to stand on the page about these weights.
 
     Raises:
-        UserError: If it has another network.
+        UserError: If it has another network, or weights that are not finite.
     """
     network = model.network
-    if type(network) is not DigitCNN or model.num_classes != 10:
-        what = f"{type(network).__name__} with {model.num_classes} classes"
+    if type(network) is not DigitCNN or (classes := len([*network.parameters()][-1])) != 10:
+        with_classes = f" with {classes} classes" if type(network) is DigitCNN else ""
         raise UserError(
-            f"the page computes DigitCNN with 10 classes, and this model is {what}; "
-            "export it with --format onnx"
+            "the page computes DigitCNN with 10 classes, and this network is "
+            f"{type(network).__name__}{with_classes}; export it with --format onnx"
         )
     state = network.folded().state_dict()
     weights = np.concatenate([value.float().cpu().numpy().ravel() for value in state.values()])
+    if not np.isfinite(weights).all():
+        raise UserError("the weights are no finite numbers, so there is nothing to export")
     parts = {
         "weights": base64.b64encode(weights.astype("<f4").tobytes()).decode(),
         "unsure": UNSURE,

@@ -6,7 +6,7 @@
 import base64
 import io
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,7 +18,7 @@ from PIL import Image
 from torch import Tensor
 
 from mnist_lightning import MNISTClassifier, MNISTDataModule
-from mnist_lightning.digits import to_digit
+from mnist_lightning.digits import UnreadablePictureError, to_digit
 from mnist_lightning.export import to_html
 
 if TYPE_CHECKING:
@@ -31,7 +31,21 @@ HANDS = {
     0: [[(55, 15), (35, 25), (25, 50), (35, 78), (55, 85), (72, 70), (75, 45), (68, 22), (52, 15)]],
     1: [[(58, 12), (52, 50), (46, 88)]],
     2: [[(28, 30), (40, 15), (62, 18), (68, 35), (50, 60), (25, 84), (50, 82), (78, 84)]],
-    3: [[(32, 20), (45, 13), (60, 16), (66, 28), (58, 40), (46, 46), (64, 53), (70, 66), (62, 81), (46, 87), (30, 80)]],
+    3: [
+        [
+            (32, 20),
+            (45, 13),
+            (60, 16),
+            (66, 28),
+            (58, 40),
+            (46, 46),
+            (64, 53),
+            (70, 66),
+            (62, 81),
+            (46, 87),
+            (30, 80),
+        ]
+    ],
     4: [[(35, 12), (28, 35), (25, 52), (72, 50)], [(65, 20), (62, 55), (58, 90)]],
     5: [[(72, 14), (38, 15), (33, 44), (55, 42), (70, 58), (64, 80), (45, 87), (27, 80)]],
     6: [[(64, 12), (42, 35), (30, 62), (38, 84), (60, 86), (70, 70), (58, 56), (36, 64)]],
@@ -59,11 +73,36 @@ PASTE = """
     clipboardData.items.add(new File([content], arguments[1], {type: "image/png"}));
     document.body.dispatchEvent(new ClipboardEvent("paste", {clipboardData, bubbles: true}));
 """
+PREPARE = """
+    const [content, width, height] = arguments;
+    const grid = gridOf(width, height, 3);
+    grid.data.set(Float32Array.from(atob(content), sign => sign.charCodeAt(0) / 255));
+    const digit = toDigit(grid);
+    return digit && [...digit];
+"""
+# Other fingers touch the sheet, move and leave it, and the right button is pressed.
+OTHERS = """
+    sheet.addEventListener("pointermove", event => {
+        if (!event.isTrusted || !event.buttons) return;
+        for (const type of ["pointerdown", "pointermove", "pointerup"]) {
+            const other = {pointerId: 99, clientX: 5, clientY: 5, buttons: 1};
+            sheet.dispatchEvent(new PointerEvent(type, other));
+        }
+    });
+    sheet.dispatchEvent(new PointerEvent("pointerdown", {button: 2, pointerId: 1}));
+"""
 COLOURS = """
-    const styles = [".faint", ".best", "#said", "body", "#sheet"].map(
-        name => getComputedStyle(document.querySelector(name)));
-    const [page, sheet] = styles.slice(3).map(style => style.backgroundColor);
-    return [...styles.slice(0, 3).map(style => style.color), page, sheet, styles[4].color];
+    const [faint, best, said, body, paper, bar] =
+        [".faint", ".best", "#said", "body", "#sheet", ".bar"].map(
+            name => getComputedStyle(document.querySelector(name)));
+    const {width, height} = sheet;
+    const copy = contextOf(Object.assign(document.createElement("canvas"), {width, height}));
+    copy.drawImage(sheet, 0, 0);
+    const image = copy.getImageData(0, 0, width, height).data;
+    let ink = 0; // where the stroke is opaque
+    while (image[ink + 3] < 255) ink += 4;
+    return [faint.color, best.color, said.color, body.backgroundColor, paper.backgroundColor,
+            bar.backgroundColor, `rgb(${image.slice(ink, ink + 3)})`];
 """
 PREDICT = """
     const values = Float32Array.from(atob(arguments[0]), sign => sign.charCodeAt(0) / 255);
@@ -89,21 +128,17 @@ def page(
     """The page, newly opened, and photographed in the end."""
     path = tmp_path / "digit.html"
     path.write_bytes(to_html(model))
-    browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", _screen(840, 640))
-    browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": []})
+    page = Page(browser)
+    page.resize(840, 640)
+    page.show_theme("light")
     log: Any = browser.get_log  # selenium leaves it without types
     log("browser")
     browser.get(path.as_uri())
-    page = Page(browser)
     yield page
     browser.save_screenshot(str(tmp_path / f"{request.node.name}.png"))
     assert log("browser") == []
     # Nothing was fetched, not even from this machine.
     assert page.run("return performance.getEntriesByType('resource').map(one => one.name)") == []
-
-
-def _screen(width: int, height: int) -> dict[str, Any]:
-    return {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": False}
 
 
 class Page:
@@ -117,8 +152,8 @@ class Page:
         """Returns the element of that id."""
         return self.browser.find_element("id", name)
 
-    def draw(self, digit: int, kind: str = "mouse") -> None:
-        """Draws a digit with that kind of pointer."""
+    def draw(self, strokes: int | list[list[tuple[int, int]]], kind: str = "mouse") -> None:
+        """Draws strokes, or those of a digit; the pointer then moves to the centre."""
         from selenium.webdriver.common.actions.action_builder import ActionBuilder
         from selenium.webdriver.common.actions.pointer_input import PointerInput
 
@@ -126,16 +161,29 @@ class Page:
         kind_of_pointer: Any = PointerInput
         actions = ActionBuilder(self.browser, mouse=kind_of_pointer(kind, kind), duration=10)
         pointer: Any = actions.pointer_action
-        for stroke in HANDS[digit]:
-            for point, (x, y) in enumerate(stroke):
-                pointer.move_to_location(
-                    round(box["left"] + x * box["width"] / 100),
-                    round(box["top"] + y * box["height"] / 100),
-                )
-                if point == 0:
-                    pointer.pointer_down()
+
+        def move(x: int, y: int) -> None:
+            left, top = (box[side] + at * box["width"] / 100 for side, at in (("x", x), ("y", y)))
+            pointer.move_to_location(round(left), round(top))
+
+        for stroke in HANDS[strokes] if isinstance(strokes, int) else strokes:
+            move(*stroke[0])
+            pointer.pointer_down()
+            for point in stroke[1:]:
+                move(*point)
             pointer.pointer_up()
+        move(50, 50)
         actions.perform()
+
+    def resize(self, width: int, height: int) -> None:
+        """Looks at the page on another screen."""
+        screen = {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": False}
+        self.browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", screen)
+
+    def show_theme(self, theme: str) -> None:
+        """Prefers light or dark."""
+        scheme = [{"name": "prefers-color-scheme", "value": theme}]
+        self.browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": scheme})
 
     def press(self, *keys: str, held: str = "") -> None:
         """Presses keys one after another, while one is held."""
@@ -156,14 +204,15 @@ class Page:
         found: dict[str, Any] = self.run(FIND)
         return found
 
-    def wait_until_said(self, text: str) -> None:
-        """Waits for a sentence."""
+    def wait_until(self, holds: Callable[[], bool]) -> None:
+        """Waits for what takes a moment."""
         from selenium.webdriver.support.ui import WebDriverWait
 
-        def is_said(_: object) -> bool:
-            return text in str(self.run(FIND)["said"])
+        WebDriverWait(self.browser, 20, 0.05).until(lambda _: holds())
 
-        WebDriverWait(self.browser, 20, 0.05).until(is_said)
+    def wait_until_said(self, text: str) -> None:
+        """Waits for a sentence."""
+        self.wait_until(lambda: text in str(self.run(FIND)["said"]))
 
     def seen(self) -> tuple[Tensor, Image.Image]:
         """Returns what the network sees, and the picture from which that was made."""
@@ -213,13 +262,14 @@ def test_reads_what_is_drawn_as_python_does(page: Page, digit: int) -> None:
 def test_answers_while_one_draws(page: Page, kind: str) -> None:
     before = page.answer
     assert before["best"] is None
+    page.resize(320, 400)  # where the page scrolls
     page.run(f"addEventListener('pointerup', () => {{ during = (() => {{{FIND}}})() }}, true)")
     page.draw(3, kind)
     while_drawing = page.run("return during")
     assert while_drawing["best"] == while_drawing["digit"] == "3"
     assert float(while_drawing["bars"][3].rstrip("%")) > 90
     assert while_drawing["shown"][3] == "100.0 %"
-    assert while_drawing["said"] == before["said"]  # a screen reader would never end
+    assert while_drawing["said"] == "Drawing …"  # a screen reader would never end
     assert page.run("return scrollY") == 0
     assert page.answer["said"].startswith("This is 3 (")
 
@@ -237,6 +287,47 @@ def test_reads_pictures_as_python_does(
     page.wait_until_said("is 7")
     expected = to_digit(Image.open(tmp_path / "digit.png"))
     torch.testing.assert_close(page.seen()[0], expected, rtol=0, atol=0.03)
+
+
+def test_prepares_any_picture_as_python_does(page: Page) -> None:
+    random = np.random.default_rng(0)
+    digits = 0
+    for _ in range(60):
+        height, width = (int(side) for side in np.exp(random.uniform(3, 6, 2)))
+        paper, ink = random.integers(0, 256, (2, 3))
+        pixels = np.full((height, width, 3), paper)
+        for _ in range(3):
+            top, left = random.integers(0, height), random.integers(0, width)
+            pixels[top : top + height // 4 + 1, left : left + width // 4 + 1] = ink
+        pixels = pixels + random.normal(0, random.choice([0, 3, 80]), pixels.shape)
+        picture = Image.fromarray(np.clip(pixels, 0, 255).astype(np.uint8))
+        content = base64.b64encode(picture.tobytes()).decode()
+        found = page.run(PREPARE, content, width, height)
+        try:
+            expected = to_digit(picture)
+        except UnreadablePictureError:
+            assert found is None
+        else:
+            digits += 1
+            seen = torch.tensor(found).reshape(1, 28, 28)
+            torch.testing.assert_close(seen, expected, rtol=0, atol=0.03)
+    assert 20 < digits < 55
+
+
+def test_one_pointer_draws_at_a_time(page: Page) -> None:
+    page.run(OTHERS)
+    page.draw(3)
+    answer = page.answer
+    assert answer["best"] == "3"
+    assert page.run("return states.length") == 2  # the empty sheet, and the stroke
+
+
+def test_a_stroke_may_leave_the_sheet(page: Page) -> None:
+    page.draw([[(50, 20), (50, 90), (50, 130)]])
+    assert page.answer["said"].startswith("This is 1 (")
+    drawn = page.run("return states.at(-1).strokes[0].length")
+    page.draw([])  # the mouse moves over the sheet, with no button down
+    assert page.run("return states.at(-1).strokes[0].length") == drawn
 
 
 def test_pictures_are_dropped_and_pasted(page: Page, tmp_path: Path) -> None:
@@ -287,6 +378,53 @@ def test_says_what_shows_no_digit(page: Page, content: bytes | str, said: str) -
     assert page.answer["best"] == best
 
 
+def test_the_same_picture_may_come_again(page: Page, tmp_path: Path) -> None:
+    Image.new("L", (9, 9), 255).save(tmp_path / "blank.png")
+    for _ in range(2):
+        page.draw(3)
+        page.find("file").send_keys(str(tmp_path / "blank.png"))
+        page.wait_until_said("No ink")
+
+
+def test_of_two_pictures_the_later_one_is_shown(page: Page) -> None:
+    for side in (3000, 100):  # the first one takes longer
+        picture = Image.new("L", (side, side), 255)
+        if side == 100:
+            picture.paste(0, (45, 10, 55, 90))
+        file = io.BytesIO()
+        picture.save(file, "PNG")
+        page.run(PASTE, base64.b64encode(file.getvalue()).decode(), f"{side}.png")
+    page.wait_until_said("This is 1")
+    page.browser.execute_async_script("setTimeout(arguments[0], 500)")
+    assert page.answer["said"].startswith("This is 1")
+
+
+def test_says_what_cannot_be_used(page: Page) -> None:
+    page.run(
+        "const clipboardData = new DataTransfer(); clipboardData.setData('text/plain', '7');"
+        "document.body.dispatchEvent(new ClipboardEvent('paste', {clipboardData, bubbles: true}))"
+    )
+    assert page.answer["said"] == "That holds no picture."
+    file = io.BytesIO()
+    Image.new("1", (10_001, 10_000)).save(file, "PNG")
+    page.run(PASTE, base64.b64encode(file.getvalue()).decode(), "huge.png")
+    page.wait_until_said("huge.png has more than 100 million pixels.")
+
+
+def test_a_touch_may_be_interrupted(page: Page) -> None:
+    box = page.run("return sheet.getBoundingClientRect()")
+    for kind, points in (
+        ("touchStart", [{"x": box["x"] + 100, "y": box["y"] + 50}]),
+        ("touchMove", [{"x": box["x"] + 100, "y": box["y"] + 250}]),
+        ("touchCancel", []),
+    ):
+        event = {"type": kind, "touchPoints": points}
+        page.browser.execute_cdp_cmd("Input.dispatchTouchEvent", event)
+    assert page.answer["said"].startswith("This is 1 (")
+    page.draw(3, "touch")  # another one is taken
+    assert page.run("return states.at(-1).strokes.length") == 2
+
+
 def test_unsure_answers_are_marked(page: Page) -> None:
     page.run("predict = () => [0.03, 0.86, 0, 0, 0, 0, 0, 0.11, 0, 0]; begin(9, 9); tell()")
     answer = page.answer
@@ -315,7 +453,9 @@ def test_undo_and_clear(page: Page) -> None:
     for _ in range(3):
         page.find("undo").click()
     assert page.answer["said"] == "Empty."
-    page.run("addEventListener('pointerup', undo, true)")  # while the pointer is still down
+    page.run(  # within a stroke
+        "sheet.addEventListener('pointermove', event => event.buttons && states[1] && undo())"
+    )
     page.draw(3)
     assert page.answer["said"] == "Empty."
 
@@ -328,9 +468,18 @@ def test_works_with_the_keyboard(page: Page) -> None:
     blank = page.run("return sheet.toDataURL()")
     page.press(*[Keys.ARROW_UP] * 4, *[Keys.ARROW_LEFT] * 2)
     assert page.answer["best"] is None  # the pen is up
-    assert page.run("return sheet.toDataURL()") != blank  # and seen
-    page.press(Keys.SPACE, *[Keys.ARROW_RIGHT] * 5)
+    pen_up = page.run("return sheet.toDataURL()")
+    assert pen_up != blank  # and seen
+    assert page.answer["said"] == "Pen up, 34 % across, 18 % down."
+    assert page.run("return getComputedStyle(sheet).outlineStyle") == "solid"
+    page.press(Keys.SPACE)
     assert page.answer["said"].startswith("Pen down. ")
+    assert page.run("return sheet.toDataURL()") != pen_up
+    page.press(*[Keys.ARROW_RIGHT] * 5)
+    assert page.answer["said"] == "Pen down, 74 % across, 18 % down."
+    page.run(
+        "sheet.dispatchEvent(new KeyboardEvent('keydown', {key: ' ', repeat: true}))"
+    )  # held too long
     page.press(*[Keys.ARROW_LEFT, Keys.ARROW_DOWN, Keys.ARROW_DOWN] * 4, Keys.SPACE)
     assert page.answer["said"].startswith("Pen up. This is 7 (")
     page.press(Keys.ARROW_UP, Keys.ARROW_UP)  # draws no more
@@ -345,6 +494,8 @@ def test_works_with_the_keyboard(page: Page) -> None:
     assert torch.equal(page.seen()[0], seen)
     page.press(Keys.DELETE)
     assert page.answer["said"] == "Empty."
+    page.press(*[Keys.ARROW_LEFT] * 20)
+    assert page.answer["said"].startswith("Pen up, 4 % across")  # not beyond the edge
     page.press(Keys.TAB, Keys.ENTER)  # the button
     assert page.answer["best"] == "7"
     page.press(Keys.TAB, Keys.SPACE)
@@ -372,23 +523,44 @@ def test_a_screen_reader_finds_everything(page: Page) -> None:
     assert sheet["description"]["value"].startswith("With the keyboard: arrow keys move the pen")
 
 
-@pytest.mark.parametrize("theme", ["light", "dark"])
-@pytest.mark.parametrize("width", [320, 390, 1000])
-def test_fits_screens_and_themes(page: Page, width: int, theme: str) -> None:
-    scheme = [{"name": "prefers-color-scheme", "value": theme}]
+# Phones, also old and turned, a laptop, and one at 200 %.
+SCREENS = [(320, 568), (375, 667), (390, 700), (568, 320), (844, 390), (1280, 720), (640, 360)]
+
+
+@pytest.mark.parametrize(("width", "height"), SCREENS)
+def test_fits_the_screen(page: Page, width: int, height: int) -> None:
+    page.resize(width, height)
     page.draw(9)
-    page.browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": scheme})
-    page.browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", _screen(width, 800))
     assert page.answer["best"] == "9"
     assert page.run("return document.documentElement.scrollWidth") <= width
     heights = page.run("return [...document.querySelectorAll('button')].map(b => b.offsetHeight)")
     assert min(heights) >= 44  # for fingers
-    # All that matters is in sight while one draws.
-    assert page.run("return document.querySelector('table').getBoundingClientRect().bottom") < 820
-    *texts, page_colour, sheet_colour, ink = page.run(COLOURS)
-    assert contrast(ink, sheet_colour) > 10
+    # Nobody can scroll while drawing.
+    bottoms = page.run(
+        "return ['#sheet', 'table'].map("
+        "  name => document.querySelector(name).getBoundingClientRect().bottom)"
+    )
+    assert max(bottoms) <= height
+
+
+@pytest.mark.parametrize("width", [320, 840])
+def test_text_may_be_twice_as_large(page: Page, width: int) -> None:
+    page.resize(width, 640)
+    page.run("document.documentElement.style.fontSize = '32px'")
+    page.draw(9)
+    assert page.run("return document.documentElement.scrollWidth") <= width
+    assert page.run("return document.querySelector('.best .bar').offsetWidth") > 30
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
+def test_is_legible_in_light_and_dark(page: Page, theme: str) -> None:
+    page.draw(7)
+    page.show_theme(theme)
+    *texts, page_colour, sheet_colour, bar, _ = page.run(COLOURS)
+    page.wait_until(lambda: contrast(page.run(COLOURS)[-1], sheet_colour) > 10)  # drawn anew
+    assert contrast(bar, page_colour) > 3  # WCAG 2.2, 1.4.11
     for colour in texts:
-        assert contrast(colour, page_colour) > 4.5  # WCAG 2.2, 1.4.3
+        assert contrast(colour, page_colour) > 4.5  # 1.4.3
 
 
 def contrast(*colours: str) -> float:
