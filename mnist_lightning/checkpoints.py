@@ -160,7 +160,10 @@ def settings(checkpoint: Checkpoint) -> dict[str, dict[str, Any]]:
             "hyper_parameters",
             ("learning_rate", "dropout", "num_classes", "batch_norm"),
         ),
-        "data": ("datamodule_hyper_parameters", ("source", "val_fraction", "split_seed")),
+        "data": (
+            "datamodule_hyper_parameters",
+            ("dataset", "source", "val_fraction", "split_seed"),
+        ),
     }
     config: dict[str, dict[str, Any]] = {}
     for group, (key, names) in wanted.items():

@@ -516,10 +516,13 @@ class MNISTCLI(LightningCLI):
     def _print_provenance(self) -> None:
         self._print_weights()
         _print(f"Data:       {self.datamodule.dataset_name}")
-        trained = checkpoints.settings(self.checkpoint)["data"].get("source")
+        settings = checkpoints.settings(self.checkpoint)["data"]
+        trained, dataset = settings.get("source"), settings.get("dataset", "MNIST")
         if self.pretrained:  # also where a fit began with them
             trained = "mnist"
-        if (trained, self.datamodule.source) == ("mnist", "sample"):
+        if self.checkpoint and dataset != self.datamodule.dataset.name:
+            _print(f"NOTE: the weights were trained on {dataset}")
+        elif (trained, self.datamodule.source) == ("mnist", "sample"):
             _print(
                 "NOTE: these digits were not held out: the weights were trained on all of MNIST's "
                 "training images, and the sample's are among them"

@@ -5,7 +5,7 @@ import operator
 import os
 import struct
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Literal, Self
 
@@ -17,6 +17,7 @@ from torch.utils.data import DataLoader, Dataset
 from typing_extensions import override
 
 from mnist_lightning import download
+from mnist_lightning.datasets import DATASETS, SAMPLE
 from mnist_lightning.digits import PictureDigits, find_pictures
 from mnist_lightning.errors import InvalidArgumentError, MissingDataError, is_module, require
 
@@ -31,22 +32,26 @@ class MNISTDataModule(LightningDataModule):
 
     Every loader yields ``(images, labels)``: float32 of shape ``(N, 1, 28, 28)`` in [0, 1] and
     int64 of shape ``(N,)``. The official 10,000 test images are only ever tested and predicted.
+    Other data sets in MNIST's format take its place by ``dataset``.
 
     Args:
-        data_dir: Folder with the four MNIST files (extracted or ``.gz``, directly or in
-            torchvision's ``MNIST/raw``); those that it lacks are downloaded into it.
+        data_dir: Folder with the four files (extracted or ``.gz``, directly or in torchvision's
+            ``MNIST/raw``); those that it lacks are downloaded into it.
         batch_size: Images in a batch, on each device.
         val_fraction: Part of the training images that validates, between 0 and 1.
         split_seed: Seed of that split, apart from the seed of the run.
         source: ``auto`` takes the files in ``data_dir``, else downloads them, else falls back to
             the embedded sample of 5,000 digits with a warning; ``mnist`` never takes the sample,
-            ``sample`` always does.
+            ``sample`` always does. There is a sample of MNIST only.
         mirrors: Base URLs (http, https, file) to ask before the built-in ones, a list or a string
-            with commas; default: the environment variable ``MNIST_MIRRORS``.
+            with commas; default: the environment variable ``MNIST_MIRRORS`` (for other data sets
+            with their name, ``FASHIONMNIST_MIRRORS``).
         augment: Maps the images of a training batch to changed ones, where the batch is, such as
             ``RandomDistortion``; validation and test images stay as they are.
         images: Pictures for ``predict`` instead of the test images: files, folders, or patterns
             such as ``scans/*.png``. Each is brought into MNIST's form.
+        dataset: ``MNIST``; ``FashionMNIST``, clothes (Xiao and others, 2017); or ``KMNIST``,
+            Japanese characters (Clanuwat and others, 2018).
 
     Raises:
         InvalidArgumentError: If an argument is out of range.
@@ -60,8 +65,6 @@ class MNISTDataModule(LightningDataModule):
         (torch.Size([32, 1, 28, 28]), torch.Size([32]))
     """
 
-    class_names: Sequence[str] = tuple("0123456789")
-
     def __init__(
         self,
         data_dir: str = "data",
@@ -72,6 +75,7 @@ class MNISTDataModule(LightningDataModule):
         mirrors: list[str] | str | None = None,
         augment: nn.Module | None = None,
         images: list[str] | str | None = None,
+        dataset: Literal["MNIST", "FashionMNIST", "KMNIST"] = "MNIST",
     ) -> None:
         super().__init__()
         require(
@@ -93,10 +97,22 @@ class MNISTDataModule(LightningDataModule):
             "it must lie between 0 and 1, both excluded (0.2 keeps 48,000 images for training)",
         )
         require(
+            "dataset",
+            dataset,
+            lambda value: value in DATASETS,
+            f"it must be one of {', '.join(DATASETS)}",
+        )
+        require(
             "source",
             source,
             lambda value: value in ("auto", "mnist", "sample"),
             "it must be auto, mnist or sample",
+        )
+        require(
+            "source",
+            source,
+            lambda value: value != "sample" or dataset == "MNIST",
+            f"the sample is of MNIST, and dataset is {dataset}",
         )
         require(
             "split_seed",
@@ -117,8 +133,14 @@ class MNISTDataModule(LightningDataModule):
             lambda value: value is None or (value and all(map(_is_path, value))),
             "it must name files, folders, or patterns such as 'scans/*.png'",
         )
+        require(
+            "images",
+            images,
+            lambda value: value is None or dataset == "MNIST",
+            f"pictures are prepared as MNIST's digits are, and dataset is {dataset}",
+        )
         data_dir = str(data_dir)  # a Path could not be read from a checkpoint again
-        self._mirrors = download.check_mirrors(mirrors)
+        self._mirrors = download.check_mirrors(mirrors, DATASETS[dataset])
         # URLs may hold passwords, and a module could not be read from a checkpoint again.
         self.save_hyperparameters(ignore=["mirrors", "augment", "images"])
         self.data_dir = Path(data_dir).expanduser()
@@ -128,6 +150,8 @@ class MNISTDataModule(LightningDataModule):
         self.source = source
         self.augment = augment
         self.images = images
+        self.dataset = DATASETS[dataset]
+        self.class_names = self.dataset.class_names
         self._files: dict[str, bytes] = {}
         self.fallback_reason: str | None = None
         """Why the sample is used, where ``source="auto"`` had to fall back to it."""
@@ -137,7 +161,7 @@ class MNISTDataModule(LightningDataModule):
         """What the images are, for titles and results; settled once ``setup`` has run."""
         if hasattr(self, "pictures"):
             return "your pictures"
-        return "MNIST sample" if self.source == "sample" else "MNIST"
+        return SAMPLE.name if self.source == "sample" else self.dataset.name
 
     @override
     def prepare_data(self) -> None:
@@ -145,17 +169,18 @@ class MNISTDataModule(LightningDataModule):
 
         Raises:
             DataError: If ``data_dir`` cannot be used.
-            MissingDataError: If no mirror gave the files and ``source`` is ``mnist``.
+            MissingDataError: If no mirror gave the files, and the sample may not be taken.
         """
         if self.source == "sample" or self._shows_pictures:
             return
         try:
-            self._files = download.fetch(self.data_dir, download.MNIST, self._mirrors)
+            self._files = download.fetch(self.data_dir, self.dataset, self._mirrors)
         except MissingDataError as error:
-            if self.source == "mnist":
+            if self._needs_files:
+                sample = ", or use --data.source sample" if self.dataset.name == "MNIST" else ""
                 raise MissingDataError(
-                    f"MNIST cannot be downloaded ({error}); name a mirror with --data.mirrors, put "
-                    f"the four files into {self.data_dir}, or use --data.source sample"
+                    f"{self.dataset.name} cannot be downloaded ({error}); name a mirror with "
+                    f"--data.mirrors, or put the four files into {self.data_dir}{sample}"
                 ) from error
             self.fallback_reason = str(error)
 
@@ -167,7 +192,8 @@ class MNISTDataModule(LightningDataModule):
 
         Raises:
             DataError: If ``data_dir`` cannot be read, or ``images`` names no picture.
-            MissingDataError: If ``source`` is ``mnist`` and ``data_dir`` does not hold the files.
+            MissingDataError: If ``data_dir`` does not hold the files, and the sample may not be
+                taken.
         """
         if self._shows_pictures:
             self.pictures = PictureDigits(find_pictures(self.images or ()))
@@ -178,16 +204,16 @@ class MNISTDataModule(LightningDataModule):
         if self.source != "sample":
             try:
                 # Only one process of a machine has fetched them.
-                files = files or download.load(self.data_dir, download.MNIST)
+                files = files or download.load(self.data_dir, self.dataset)
                 self.source = "mnist"
             except MissingDataError as error:
-                if self.source == "mnist":
+                if self._needs_files:
                     raise
                 self.fallback_reason = self.fallback_reason or str(error)
                 self.source = "sample"
                 log.warning("%s", self.fallback_notice)
         if self.source == "sample":
-            files = download.load(SAMPLE_DIR, download.SAMPLE)
+            files = download.load(SAMPLE_DIR, SAMPLE)
         self.hparams["source"] = self.source  # a checkpoint tells what its weights were trained on
 
         whole = IndexedImages(_images(files, "train"), _labels(files, "train"))
@@ -243,6 +269,11 @@ class MNISTDataModule(LightningDataModule):
             return batch
         images, labels = batch
         return self.augment.to(images.device)(images), labels
+
+    @property
+    def _needs_files(self) -> bool:
+        """Whether the sample may not take their place."""
+        return self.source == "mnist" or self.dataset.name != "MNIST"
 
     @property
     def _shows_pictures(self) -> bool:

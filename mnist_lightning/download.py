@@ -11,90 +11,48 @@ import urllib.error
 import urllib.parse
 import urllib.request
 import zlib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from concurrent.futures import Future, wait
 from contextlib import suppress
 from pathlib import Path
-from typing import IO, NamedTuple
+from typing import IO
 
 from typing_extensions import override
 
+from mnist_lightning.datasets import IdxDataset, IdxFile
 from mnist_lightning.errors import DataError, MissingDataError, require
 from mnist_lightning.files import write_atomically
 
 log = logging.getLogger(__name__)
 
-MIRRORS = (
-    "https://ossci-datasets.s3.amazonaws.com/mnist/",
-    "https://storage.googleapis.com/cvdf-datasets/mnist/",
-)
 PATIENCE_SECONDS = 10.0
 PATIENCE_BYTES = 16 * 1024
-
-
-class IdxFile(NamedTuple):
-    """What an extracted file in MNIST's IDX format must be.
-
-    Attributes:
-        sha256: Of the extracted file, in hexadecimal.
-        size: Of the extracted file, in bytes.
-    """
-
-    sha256: str
-    size: int
-
-
-MNIST = {
-    "train-images-idx3-ubyte": IdxFile(
-        "ba891046e6505d7aadcbbe25680a0738ad16aec93bde7f9b65e87a2fc25776db", 47_040_016
-    ),
-    "train-labels-idx1-ubyte": IdxFile(
-        "65a50cbbf4e906d70832878ad85ccda5333a97f0f4c3dd2ef09a8a9eef7101c5", 60_008
-    ),
-    "t10k-images-idx3-ubyte": IdxFile(
-        "0fa7898d509279e482958e8ce81c8e77db3f2f8254e26661ceb7762c4d494ce7", 7_840_016
-    ),
-    "t10k-labels-idx1-ubyte": IdxFile(
-        "ff7bcfd416de33731a308c3f266cc351222c34898ecbeaf847f06e48f7ec33f2", 10_008
-    ),
-}
-SAMPLE = {
-    "train-images-idx3-ubyte": IdxFile(
-        "510d9b2150a9b15d4ed3acc0800bca66ef3619305bfd95ff7eb7ae104754e132", 3_136_016
-    ),
-    "train-labels-idx1-ubyte": IdxFile(
-        "78fb13b0627819c584eaaad56a25dfeda627f4ca19639ec84560f91dca8fce31", 4_008
-    ),
-    "t10k-images-idx3-ubyte": IdxFile(
-        "2b07dd296bb41115fa6116fe2831b1a6938996dddeaac25048a25d47078cb1b3", 784_016
-    ),
-    "t10k-labels-idx1-ubyte": IdxFile(
-        "67095435aecd683d1ffce25a17ac976172b04004feea12b3bedc299849fbcee2", 1_008
-    ),
-}
 
 
 class _MirrorError(Exception):
     """What was wrong with an answer of a mirror."""
 
 
-def check_mirrors(mirrors: str | Sequence[str] | None) -> tuple[str, ...]:
-    """Returns the mirrors to ask: those given, else those of ``MNIST_MIRRORS``, then the built-in.
+def check_mirrors(mirrors: str | Sequence[str] | None, dataset: IdxDataset) -> tuple[str, ...]:
+    """Returns the mirrors to ask: those given, else the environment's, then the built-in ones.
 
     Args:
-        mirrors: Base URLs (http, https or file), a sequence or one string with commas between them.
+        mirrors: Base URLs (http, https or file), a sequence or one string with commas between them;
+            default: the variable ``MNIST_MIRRORS``, or that of another data set's name.
+        dataset: What they mirror.
 
     Raises:
         InvalidArgumentError: If one is no such URL.
     """
-    name = "mirrors" if mirrors is not None else "MNIST_MIRRORS"
-    given = os.environ.get("MNIST_MIRRORS", "") if mirrors is None else mirrors
+    variable = f"{dataset.name.upper()}_MIRRORS"
+    name = "mirrors" if mirrors is not None else variable
+    given = os.environ.get(variable, "") if mirrors is None else mirrors
     wanted = "a mirror is a base URL that starts with https://, http:// or file:///"
     require(name, given, lambda value: iter(value) is not None, wanted)
     urls = given.split(",") if isinstance(given, str) else [*given]
     for url in urls:
         require(name, url, lambda value: isinstance(value, str) and _is_mirror(value), wanted)
-    return (*filter(None, map(str.strip, urls)), *MIRRORS)
+    return (*filter(None, map(str.strip, urls)), *dataset.mirrors)
 
 
 def _is_mirror(url: str) -> bool:
@@ -109,13 +67,13 @@ def _is_mirror(url: str) -> bool:
     return parts.scheme in ("http", "https") and bool(parts.hostname)
 
 
-def load(folder: Path, files: Mapping[str, IdxFile]) -> dict[str, bytes]:
+def load(folder: Path, dataset: IdxDataset) -> dict[str, bytes]:
     """Reads the files from ``folder`` and verifies every byte of them.
 
     Args:
         folder: Holds each file, extracted or with ``.gz`` behind its name, in ``MNIST/raw``
-            (torchvision's layout) or directly.
-        files: What each file must be, by name.
+            (torchvision's layout, with the name of the data set) or directly.
+        dataset: What to read.
 
     Returns:
         The extracted content of each file, by name.
@@ -124,23 +82,23 @@ def load(folder: Path, files: Mapping[str, IdxFile]) -> dict[str, bytes]:
         DataError: If a file cannot be read.
         MissingDataError: If a file is missing or damaged.
     """
-    contents, damaged = _read(folder, files)
-    if len(contents) < len(files):
-        absent = [name for name in files if name not in contents and name not in damaged]
+    contents, damaged = _read(folder, dataset)
+    if len(contents) < len(dataset.files):
+        absent = [name for name in dataset.files if name not in contents and name not in damaged]
         problems = [*damaged.values(), *(f"{name} is not in {folder}" for name in absent)]
         raise MissingDataError("; ".join(problems))
     return contents
 
 
-def fetch(folder: Path, files: Mapping[str, IdxFile], mirrors: Iterable[str]) -> dict[str, bytes]:
-    """Makes ``folder`` hold all files: what it lacks is downloaded into its ``MNIST/raw``.
+def fetch(folder: Path, dataset: IdxDataset, mirrors: Iterable[str]) -> dict[str, bytes]:
+    """Makes ``folder`` hold all files: what it lacks is downloaded, as into ``MNIST/raw``.
 
     A folder that holds them all is only read. Processes that do this at once do not disturb each
     other: a file appears in one piece and only after it was verified.
 
     Args:
         folder: See :func:`load`.
-        files: What each file must be, by name.
+        dataset: What to get.
         mirrors: Base URLs, asked in this order.
 
     Returns:
@@ -150,11 +108,11 @@ def fetch(folder: Path, files: Mapping[str, IdxFile], mirrors: Iterable[str]) ->
         DataError: If the folder cannot be read or written.
         MissingDataError: If no mirror gave a file; names each mirror and what was wrong with it.
     """
-    contents, damaged = _read(folder, files)
-    missing = {name: expected for name, expected in files.items() if name not in contents}
+    contents, damaged = _read(folder, dataset)
+    missing = {name: file for name, file in dataset.files.items() if name not in contents}
     if not missing:
         return contents
-    raw = folder / "MNIST" / "raw"
+    raw = folder / dataset.name / "raw"
     if not raw.resolve().is_relative_to(folder.resolve()):
         raise DataError(f"{raw} leads out of data_dir {folder}; remove the link")
     problems = list(damaged.values())
@@ -179,14 +137,14 @@ def fetch(folder: Path, files: Mapping[str, IdxFile], mirrors: Iterable[str]) ->
     raise MissingDataError("; ".join(problems))
 
 
-def _read(folder: Path, files: Mapping[str, IdxFile]) -> tuple[dict[str, bytes], dict[str, str]]:
+def _read(folder: Path, dataset: IdxDataset) -> tuple[dict[str, bytes], dict[str, str]]:
     """Returns the verified content of each file that is there, and where another is damaged."""
     contents: dict[str, bytes] = {}
     damaged: dict[str, str] = {}
-    for name, expected in files.items():
-        for place in (folder / "MNIST" / "raw", folder):
+    for name, expected in dataset.files.items():
+        for place in (folder / dataset.name / "raw", folder):
             for path in (place / name, place / f"{name}.gz"):
-                if name in contents:
+                if name in contents or (expected.compressed and path.suffix != ".gz"):
                     continue
                 try:
                     if not path.is_file():
@@ -200,7 +158,9 @@ def _read(folder: Path, files: Mapping[str, IdxFile]) -> tuple[dict[str, bytes],
                     ) from error
                 verified = _verified(content, path.suffix == ".gz", expected)
                 if verified is None:
-                    problem = f"{path} is damaged (its content is not that of MNIST's file)"
+                    problem = (
+                        f"{path} is damaged (its content is not that of {dataset.name}'s file)"
+                    )
                     damaged[name] = "; ".join(filter(None, (damaged.get(name), problem)))
                 else:
                     contents[name] = verified
@@ -209,13 +169,17 @@ def _read(folder: Path, files: Mapping[str, IdxFile]) -> tuple[dict[str, bytes],
 
 
 def _verified(content: bytes, compressed: bool, expected: IdxFile) -> bytes | None:
+    if expected.compressed and hashlib.sha256(content).hexdigest() != expected.sha256:
+        return None
     if compressed:
         try:
             with gzip.open(io.BytesIO(content)) as file:
                 content = file.read(expected.size + 1)
         except (EOFError, OSError, zlib.error):
             return None
-    return content if hashlib.sha256(content).hexdigest() == expected.sha256 else None
+    if expected.compressed or hashlib.sha256(content).hexdigest() == expected.sha256:
+        return content
+    return None
 
 
 def _fetch_from(
@@ -227,14 +191,18 @@ def _fetch_from(
         url = f"{mirror.rstrip('/')}/{name}.gz"
         log.info("Downloading %s", url)
         try:
-            content = _verified(_download(url, expected.size + 1024), True, expected)
+            answer = _download(url, expected.size + 1024)
+            content = _verified(answer, True, expected)
             if content is None:
                 raise _MirrorError("what came is cut short or is another file")
         except _MirrorError as error:
             problems.append(f"{url}: {error}")
             break  # the other files would most likely fail too, each after as long a wait
         raw.mkdir(parents=True, exist_ok=True)  # another process that failed may have removed it
-        write_atomically(raw / name, content)
+        if expected.compressed:  # else it could not be verified again
+            write_atomically(raw / f"{name}.gz", answer)
+        else:
+            write_atomically(raw / name, content)
         contents[name] = content
         del missing[name]
     return problems

@@ -24,7 +24,7 @@ from tensorboard.summary.writer import event_file_writer
 from mnist_lightning.callbacks.publish import is_trial
 from mnist_lightning.cli import MNISTCLI, main
 from mnist_lightning.datamodule import MNISTDataModule
-from mnist_lightning.download import IdxFile
+from mnist_lightning.datasets import DATASETS, IdxDataset, IdxFile
 
 if TYPE_CHECKING:
     from selenium.webdriver import Chrome
@@ -173,9 +173,9 @@ def files(monkeypatch: pytest.MonkeyPatch) -> Files:
             table[f"{part}-{name}-ubyte"] = IdxFile(
                 hashlib.sha256(content).hexdigest(), len(content)
             )
-    monkeypatch.setattr("mnist_lightning.download.MNIST", table)
-    monkeypatch.setattr("mnist_lightning.download.MIRRORS", ())
-    return Files(table, contents, all_images)
+    dataset = IdxDataset("MNIST", table)
+    monkeypatch.setitem(DATASETS, "MNIST", dataset)
+    return Files(dataset, contents, all_images)
 
 
 @pytest.fixture

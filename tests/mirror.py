@@ -8,14 +8,14 @@ from pathlib import Path
 
 from torch import Tensor
 
-from mnist_lightning.download import IdxFile
+from mnist_lightning.datasets import IdxDataset
 
 
 @dataclass
 class Files:
     """A data set in MNIST's format that is small enough to send around."""
 
-    table: dict[str, IdxFile]
+    dataset: IdxDataset
     content: dict[str, bytes]
     images: dict[str, Tensor]
 

@@ -250,7 +250,7 @@ def test_fit_downloads(workdir: Path, files: Files, server: Server) -> None:
     run = workdir / "lightning_logs" / "version_0"
     assert results(run)["dataset"] == "MNIST"
     assert config(run)["data"]["source"] == "mnist"
-    assert names(workdir / "data" / "MNIST" / "raw") == set(files.table)
+    assert names(workdir / "data" / "MNIST" / "raw") == set(files.dataset.files)
 
 
 def test_fast_dev_run_writes_nothing(workdir: Path, capsys: pytest.CaptureFixture[str]) -> None:

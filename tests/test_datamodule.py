@@ -18,7 +18,8 @@ from typing_extensions import override
 
 from mnist_lightning import MNISTClassifier, MNISTDataModule
 from mnist_lightning.datamodule import SAMPLE_DIR, IndexedImages
-from mnist_lightning.download import SAMPLE, load
+from mnist_lightning.datasets import SAMPLE
+from mnist_lightning.download import load
 from mnist_lightning.errors import DataError, InvalidArgumentError, MissingDataError
 
 
@@ -262,7 +263,9 @@ def test_downloads_and_then_reads_what_it_downloaded(
         assert (len(data.train_set), len(data.val_set), len(data.test_set)) == (30, 20, 20)
         torch.testing.assert_close(data.test_set.images.squeeze(1), files.images["t10k"])
     assert len(server.asked) == 4
-    assert sorted(p.name for p in (tmp_path / "MNIST" / "raw").iterdir()) == sorted(files.table)
+    assert sorted(p.name for p in (tmp_path / "MNIST" / "raw").iterdir()) == sorted(
+        files.dataset.files
+    )
 
 
 def test_falls_back_to_the_sample_and_says_why(

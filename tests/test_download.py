@@ -21,10 +21,12 @@ import torch
 from mirror import Answer, Files, Server, sending
 
 from mnist_lightning import download
+from mnist_lightning.datasets import DATASETS
 from mnist_lightning.errors import DataError, InvalidArgumentError, MissingDataError
 from mnist_lightning.files import write_atomically
 
 FIRST = "/train-images-idx3-ubyte.gz"
+MNIST = DATASETS["MNIST"]
 
 
 @pytest.mark.parametrize("place", ["MNIST/raw", "."])
@@ -39,8 +41,8 @@ def test_reads_files_that_are_there_without_writing(
 
     monkeypatch.setattr(Path, "mkdir", refuse)
     monkeypatch.setattr(download, "write_atomically", refuse)
-    download.fetch(tmp_path, files.table, ["http://127.0.0.1:1/"])
-    assert download.load(tmp_path, files.table) == files.content
+    download.fetch(tmp_path, files.dataset, ["http://127.0.0.1:1/"])
+    assert download.load(tmp_path, files.dataset) == files.content
 
 
 @pytest.mark.parametrize(
@@ -65,12 +67,12 @@ def test_a_damaged_file_is_named_and_downloaded_again(
     name = "train-labels-idx1-ubyte" + (".gz" if compressed else "")
     (tmp_path / name).write_bytes(spoil((tmp_path / name).read_bytes()) if not compressed else b"x")
     with pytest.raises(DataError, match=f"{name} is damaged"):
-        download.load(tmp_path, files.table)
+        download.load(tmp_path, files.dataset)
     with pytest.raises(MissingDataError, match=f"{name} is damaged"):
-        download.fetch(tmp_path, files.table, [])
+        download.fetch(tmp_path, files.dataset, [])
     server.serve(files.content)
-    download.fetch(tmp_path, files.table, [server.url])
-    assert download.load(tmp_path, files.table) == files.content
+    download.fetch(tmp_path, files.dataset, [server.url])
+    assert download.load(tmp_path, files.dataset) == files.content
     assert server.asked == ["/train-labels-idx1-ubyte.gz"]  # the others were right
 
 
@@ -92,8 +94,8 @@ def test_a_gzip_bomb_is_not_unpacked(
     bomb = gzip.compress(bytes(1 << 26))
     (tmp_path / f"{name}.gz").write_bytes(bomb)
     with pytest.raises(DataError, match="damaged"):
-        download.load(tmp_path, files.table)
-    assert sizes == [files.table[name].size + 1]
+        download.load(tmp_path, files.dataset)
+    assert sizes == [files.dataset.files[name].size + 1]
 
 
 def test_takes_no_more_of_an_answer_than_a_file_can_be(server: Server) -> None:
@@ -104,12 +106,12 @@ def test_takes_no_more_of_an_answer_than_a_file_can_be(server: Server) -> None:
 def test_asks_the_next_mirror_for_what_the_first_does_not_have(
     tmp_path: Path, files: Files, server: Server
 ) -> None:
-    names = list(files.table)
+    names = list(files.dataset.files)
     first = {f"one/{name}": files.content[name] for name in names[:2]}
     second = {f"two/{name}": content for name, content in files.content.items()}
     server.serve(first | second)
-    download.fetch(tmp_path, files.table, [f"{server.url}/one", f"{server.url}/two/"])
-    assert download.load(tmp_path, files.table) == files.content
+    download.fetch(tmp_path, files.dataset, [f"{server.url}/one", f"{server.url}/two/"])
+    assert download.load(tmp_path, files.dataset) == files.content
     assert server.asked == [
         *(f"/one/{name}.gz" for name in names[:3]),
         *(f"/two/{name}.gz" for name in names[2:]),
@@ -168,12 +170,12 @@ def test_says_what_was_wrong_with_a_mirror_and_goes_on_with_a_good_one(
 ) -> None:
     server.answers[FIRST] = answer
     with pytest.raises(MissingDataError, match=f"{server.url}{FIRST}: .*({reason})"):
-        download.fetch(tmp_path / "some" / "data", files.table, [server.url])
+        download.fetch(tmp_path / "some" / "data", files.dataset, [server.url])
     assert not (tmp_path / "some").exists()  # nothing half-written, no folder that was not there
 
     server.serve({f"good/{name}": content for name, content in files.content.items()})
-    download.fetch(tmp_path / "data", files.table, [server.url, f"{server.url}/good"])
-    assert download.load(tmp_path / "data", files.table) == files.content
+    download.fetch(tmp_path / "data", files.dataset, [server.url, f"{server.url}/good"])
+    assert download.load(tmp_path / "data", files.dataset) == files.content
 
 
 def test_says_when_nobody_answers(tmp_path: Path, files: Files) -> None:
@@ -182,7 +184,7 @@ def test_says_when_nobody_answers(tmp_path: Path, files: Files) -> None:
         port = free.getsockname()[1]
     mirrors = [f"http://127.0.0.1:{port}", "http://no.such.host.invalid"]
     with pytest.raises(MissingDataError) as caught:
-        download.fetch(tmp_path, files.table, mirrors)
+        download.fetch(tmp_path, files.dataset, mirrors)
     assert f"http://127.0.0.1:{port}{FIRST}: Connection refused" in str(caught.value)
     assert "invalid/train-images-idx3-ubyte.gz: " in str(caught.value)
 
@@ -219,7 +221,7 @@ def test_gives_up_on_a_mirror_that_gives_next_to_nothing(
     server.answers[FIRST] = answer
     start = time.monotonic()
     with pytest.raises(MissingDataError, match=r"bytes came in 0.5 seconds|timed out"):
-        download.fetch(tmp_path, files.table, [server.url])
+        download.fetch(tmp_path, files.dataset, [server.url])
     assert time.monotonic() - start < 1.4
     assert server.asked == [FIRST]  # no more is asked of such a mirror
 
@@ -257,8 +259,8 @@ def test_does_not_go_from_https_to_http() -> None:
 
 def test_reads_a_mirror_in_a_folder(tmp_path: Path, files: Files) -> None:
     files.write(tmp_path / "mirror", compressed=True)
-    download.fetch(tmp_path / "data", files.table, [(tmp_path / "mirror").as_uri()])
-    assert download.load(tmp_path / "data", files.table) == files.content
+    download.fetch(tmp_path / "data", files.dataset, [(tmp_path / "mirror").as_uri()])
+    assert download.load(tmp_path / "data", files.dataset) == files.content
 
 
 def test_a_crash_in_the_middle_leaves_nothing_half_written(
@@ -274,12 +276,12 @@ def test_a_crash_in_the_middle_leaves_nothing_half_written(
 
     monkeypatch.setattr(download, "write_atomically", crash)
     with pytest.raises(KeyboardInterrupt):
-        download.fetch(tmp_path, files.table, [server.url])
+        download.fetch(tmp_path, files.dataset, [server.url])
     monkeypatch.undo()
     raw = tmp_path / "MNIST" / "raw"
-    assert {path.name for path in raw.iterdir()} == set(list(files.table)[:2])
-    download.fetch(tmp_path, files.table, [server.url])
-    assert download.load(tmp_path, files.table) == files.content
+    assert {path.name for path in raw.iterdir()} == set(list(files.dataset.files)[:2])
+    download.fetch(tmp_path, files.dataset, [server.url])
+    assert download.load(tmp_path, files.dataset) == files.content
 
 
 def test_what_a_killed_download_left_is_removed_in_time(
@@ -293,9 +295,9 @@ def test_what_a_killed_download_left_is_removed_in_time(
     new.write_bytes(b"half")  # perhaps of a process that still writes
     long_ago = time.time() - 2 * 3600
     os.utime(left, (long_ago, long_ago))
-    download.fetch(tmp_path, files.table, [server.url])
-    assert {path.name for path in raw.iterdir()} == {*files.table, new.name}
-    assert download.load(tmp_path, files.table) == files.content
+    download.fetch(tmp_path, files.dataset, [server.url])
+    assert {path.name for path in raw.iterdir()} == {*files.dataset.files, new.name}
+    assert download.load(tmp_path, files.dataset) == files.content
 
 
 def test_a_full_disk_is_said_and_spoils_nothing(
@@ -310,10 +312,10 @@ def test_a_full_disk_is_said_and_spoils_nothing(
     with monkeypatch.context() as patch:
         patch.setattr("os.fsync", full)
         with pytest.raises(DataError, match=r"cannot be written \(No space left on device\)"):
-            download.fetch(tmp_path, files.table, [server.url])
+            download.fetch(tmp_path, files.dataset, [server.url])
     assert not list(tmp_path.rglob("*ubyte*"))
-    download.fetch(tmp_path, files.table, [server.url])
-    assert download.load(tmp_path, files.table) == files.content
+    download.fetch(tmp_path, files.dataset, [server.url])
+    assert download.load(tmp_path, files.dataset) == files.content
 
 
 def test_several_at_once_do_not_disturb_each_other(
@@ -321,9 +323,9 @@ def test_several_at_once_do_not_disturb_each_other(
 ) -> None:
     server.serve(files.content)
     with ThreadPoolExecutor(8) as pool:
-        found = pool.map(lambda _: download.fetch(tmp_path, files.table, [server.url]), range(8))
+        found = pool.map(lambda _: download.fetch(tmp_path, files.dataset, [server.url]), range(8))
         assert all(contents == files.content for contents in found)
-    assert {path.name for path in (tmp_path / "MNIST" / "raw").iterdir()} == {*files.table}
+    assert {path.name for path in (tmp_path / "MNIST" / "raw").iterdir()} == {*files.dataset.files}
 
 
 @pytest.mark.parametrize("link", ["MNIST", "MNIST/raw"])
@@ -336,11 +338,11 @@ def test_a_link_does_not_lead_a_download_elsewhere(
     (data / link).parent.mkdir(parents=True)
     (data / link).symlink_to(elsewhere)
     with pytest.raises(DataError, match="leads out of data_dir"):
-        download.fetch(data, files.table, [server.url])
+        download.fetch(data, files.dataset, [server.url])
     assert not list(elsewhere.iterdir())
     (tmp_path / "linked").symlink_to(tmp_path / "real")  # the folder itself may be anywhere
     (tmp_path / "real").mkdir()
-    download.fetch(tmp_path / "linked", files.table, [server.url])
+    download.fetch(tmp_path / "linked", files.dataset, [server.url])
 
 
 def test_a_link_in_a_file_s_place_is_replaced(tmp_path: Path, files: Files, server: Server) -> None:
@@ -348,9 +350,9 @@ def test_a_link_in_a_file_s_place_is_replaced(tmp_path: Path, files: Files, serv
     raw, victim = tmp_path / "data" / "MNIST" / "raw", tmp_path / "victim"
     raw.mkdir(parents=True)
     victim.write_text("precious")
-    for name in (*files.table, ".probe"):
+    for name in (*files.dataset.files, ".probe"):
         (raw / name).symlink_to(victim)
-    download.fetch(tmp_path / "data", files.table, [server.url])
+    download.fetch(tmp_path / "data", files.dataset, [server.url])
     assert victim.read_text() == "precious"
     assert not any(path.is_symlink() for path in raw.iterdir())
 
@@ -358,14 +360,18 @@ def test_a_link_in_a_file_s_place_is_replaced(tmp_path: Path, files: Files, serv
 def test_mirrors_are_those_given_else_those_of_the_environment_then_the_built_in(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    built_in = download.MIRRORS
+    built_in = MNIST.mirrors
     assert all(url.startswith("https://") for url in built_in)
     monkeypatch.setenv("MNIST_MIRRORS", "http://a/, file:///b")
-    assert download.check_mirrors(None) == ("http://a/", "file:///b", *built_in)
-    assert download.check_mirrors("https://c/,http://d") == ("https://c/", "http://d", *built_in)
-    assert download.check_mirrors(["https://c/"]) == ("https://c/", *built_in)
+    assert download.check_mirrors(None, MNIST) == ("http://a/", "file:///b", *built_in)
+    assert download.check_mirrors("https://c/,http://d", MNIST) == (
+        "https://c/",
+        "http://d",
+        *built_in,
+    )
+    assert download.check_mirrors(["https://c/"], MNIST) == ("https://c/", *built_in)
     monkeypatch.delenv("MNIST_MIRRORS")
-    assert download.check_mirrors(None) == built_in
+    assert download.check_mirrors(None, MNIST) == built_in
 
 
 @pytest.mark.parametrize(
@@ -373,15 +379,15 @@ def test_mirrors_are_those_given_else_those_of_the_environment_then_the_built_in
 )
 def test_mirrors_are_checked(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(InvalidArgumentError, match=re.escape(f"mirrors is '{url}'; a mirror")):
-        download.check_mirrors([url])
+        download.check_mirrors([url], MNIST)
     monkeypatch.setenv("MNIST_MIRRORS", url)
     with pytest.raises(InvalidArgumentError, match=re.escape(f"MNIST_MIRRORS is '{url}'")):
-        download.check_mirrors(None)
+        download.check_mirrors(None, MNIST)
 
 
 def test_a_folder_that_cannot_be_written_is_no_download_error(tmp_path: Path, files: Files) -> None:
     (tmp_path / "file").touch()
     for folder in (tmp_path / "file", tmp_path / "file" / "below", Path("/proc/none")):
         with pytest.raises(DataError, match=f"{folder} cannot be written") as caught:
-            download.fetch(folder, files.table, [])
+            download.fetch(folder, files.dataset, [])
         assert not isinstance(caught.value, MissingDataError)

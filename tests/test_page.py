@@ -80,7 +80,7 @@ PREPARE = """
     const digit = toDigit(grid);
     return digit && [...digit];
 """
-# Other fingers touch the sheet, move and leave it, and the right button is pressed.
+# Other fingers touch the sheet, move and leave it.
 OTHERS = """
     sheet.addEventListener("pointermove", event => {
         if (!event.isTrusted || !event.buttons) return;
@@ -89,7 +89,6 @@ OTHERS = """
             sheet.dispatchEvent(new PointerEvent(type, other));
         }
     });
-    sheet.dispatchEvent(new PointerEvent("pointerdown", {button: 2, pointerId: 1}));
 """
 COLOURS = """
     const [faint, best, said, body, paper, bar] =
@@ -292,8 +291,7 @@ def test_reads_pictures_as_python_does(
 def test_prepares_any_picture_as_python_does(page: Page) -> None:
     random = np.random.default_rng(0)
     digits = 0
-    for _ in range(60):
-        height, width = (int(side) for side in np.exp(random.uniform(3, 6, 2)))
+    for height, width in [(1, 60), (60, 1), *np.exp(random.uniform(3, 6, (60, 2))).astype(int)]:
         paper, ink = random.integers(0, 256, (2, 3))
         pixels = np.full((height, width, 3), paper)
         for _ in range(3):
@@ -302,7 +300,7 @@ def test_prepares_any_picture_as_python_does(page: Page) -> None:
         pixels = pixels + random.normal(0, random.choice([0, 3, 80]), pixels.shape)
         picture = Image.fromarray(np.clip(pixels, 0, 255).astype(np.uint8))
         content = base64.b64encode(picture.tobytes()).decode()
-        found = page.run(PREPARE, content, width, height)
+        found = page.run(PREPARE, content, *picture.size)
         try:
             expected = to_digit(picture)
         except UnreadablePictureError:
@@ -314,7 +312,16 @@ def test_prepares_any_picture_as_python_does(page: Page) -> None:
     assert 20 < digits < 55
 
 
+def test_rounds_as_python_does(page: Page) -> None:
+    values = [0.5, 1.5, 2.5, -0.5, -1.5, -2.5, 2.4, 2.6, -3.2]
+    assert page.run("return arguments[0].map(round)", values) == [round(value) for value in values]
+
+
 def test_one_pointer_draws_at_a_time(page: Page) -> None:
+    from selenium.webdriver import ActionChains
+
+    ActionChains(page.browser).context_click(page.find("sheet")).perform()
+    assert page.run("return states.length") == 1
     page.run(OTHERS)
     page.draw(3)
     answer = page.answer
@@ -463,9 +470,9 @@ def test_undo_and_clear(page: Page) -> None:
 def test_works_with_the_keyboard(page: Page) -> None:
     from selenium.webdriver import Keys
 
+    blank = page.run("return sheet.toDataURL()")
     page.press(Keys.TAB)
     assert page.run("return document.activeElement.id") == "sheet"
-    blank = page.run("return sheet.toDataURL()")
     page.press(*[Keys.ARROW_UP] * 4, *[Keys.ARROW_LEFT] * 2)
     assert page.answer["best"] is None  # the pen is up
     pen_up = page.run("return sheet.toDataURL()")
@@ -496,10 +503,15 @@ def test_works_with_the_keyboard(page: Page) -> None:
     assert page.answer["said"] == "Empty."
     page.press(*[Keys.ARROW_LEFT] * 20)
     assert page.answer["said"].startswith("Pen up, 4 % across")  # not beyond the edge
+    page.resize(320, 400)
+    page.press(Keys.ARROW_DOWN)
+    assert page.run("return scrollY") == 0
     page.press(Keys.TAB, Keys.ENTER)  # the button
     assert page.answer["best"] == "7"
     page.press(Keys.TAB, Keys.SPACE)
     assert page.answer["said"] == "Empty."
+    page.resize(840, 640)
+    page.wait_until(lambda: page.run("return sheet.toDataURL()") == blank)  # without the pen
 
 
 def test_a_screen_reader_finds_everything(page: Page) -> None:
