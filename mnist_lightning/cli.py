@@ -213,6 +213,8 @@ class MNISTCLI(LightningCLI):
             settings = checkpoints.settings(self.checkpoint)
             if self.pretrained:  # they need not be used on what they were trained on
                 del settings["data"]["source"]
+            if name in ("best", "last"):  # of one's own run, whose config may name classes
+                settings["model"] |= _network(run_config)
             config = yaml.safe_dump(settings)
         # What belongs to the checkpoint comes first, so that the user's own options override it.
         place = args.index(subcommand) + 1
@@ -605,13 +607,14 @@ class _SaveConfig(EpochCallback, SaveConfigCallback):
         datamodule = getattr(trainer, "datamodule", None)
         if isinstance(datamodule, MNISTDataModule):
             self.config.data.source = datamodule.source
+        self._folder = Path(trainer.log_dir or "")  # the processes agree on it: all must ask
         if self.overwrite and trainer.is_global_zero:  # results.json marks a run that is finished
-            Path(trainer.log_dir or "", "results.json").unlink(missing_ok=True)
+            (self._folder / "results.json").unlink(missing_ok=True)
         super().setup(trainer, pl_module, "fit")
 
     @override
     def save_config(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
-        path = Path(trainer.log_dir or "", self.config_filename)
+        path = self._folder / self.config_filename
         if path.exists() and not self.overwrite:
             raise UserError(f"{path} is the config of another run; let this one write elsewhere")
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -698,6 +701,15 @@ def _maps(module: nn.Module, shape: tuple[int, ...]) -> bool:
     finally:
         module.train(training)
     return isinstance(found, Tensor) and found.shape == (2, *shape)
+
+
+def _network(run_config: Path) -> dict[str, Any]:
+    """Returns the network that a run was given, if any."""
+    try:
+        network = yaml.safe_load(run_config.read_text(encoding="utf-8"))["model"]["network"]
+    except (OSError, ValueError, yaml.YAMLError, LookupError, TypeError):
+        return {}  # then it must be given again
+    return {"network": network} if network else {}
 
 
 def _replaces(given: Callback, ours: Callback) -> bool:

@@ -159,7 +159,7 @@ def drawn(monkeypatch: pytest.MonkeyPatch) -> list[Drawing]:
 
 @pytest.fixture
 def files(monkeypatch: pytest.MonkeyPatch) -> Files:
-    """Fifty training and twenty test images, in place of MNIST."""
+    """Fifty training and twenty test images, in place of MNIST and the like."""
     table, contents, all_images = {}, {}, {}
     generator = torch.Generator().manual_seed(0)
     for part, number in (("train", 50), ("t10k", 20)):
@@ -173,9 +173,9 @@ def files(monkeypatch: pytest.MonkeyPatch) -> Files:
             table[f"{part}-{name}-ubyte"] = IdxFile(
                 hashlib.sha256(content).hexdigest(), len(content)
             )
-    dataset = IdxDataset("MNIST", table)
-    monkeypatch.setitem(DATASETS, "MNIST", dataset)
-    return Files(dataset, contents, all_images)
+    for name, dataset in DATASETS.items():
+        monkeypatch.setitem(DATASETS, name, IdxDataset(name, table, (), dataset.class_names))
+    return Files(DATASETS["MNIST"], contents, all_images)
 
 
 @pytest.fixture

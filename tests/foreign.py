@@ -39,6 +39,21 @@ class Foreign(LightningModule):
         return torch.optim.SGD(self.parameters(), lr=0.1)
 
 
+class TwoLayers(nn.Module):
+    """A network that knows nothing of Lightning."""
+
+    def __init__(self, hidden: int, classes: int = 10) -> None:
+        super().__init__()
+        self.layers = nn.Sequential(
+            nn.Flatten(), nn.Linear(784, hidden), nn.Tanh(), nn.Linear(hidden, classes)
+        )
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Gives logits."""
+        logits: Tensor = self.layers(images)
+        return logits
+
+
 def loader(*tensors: Tensor, batch_size: int = 4) -> DataLoader[tuple[Tensor, ...]]:
     """Returns batches of these tensors."""
     return DataLoader(TensorDataset(*tensors), batch_size=batch_size)

@@ -17,6 +17,7 @@ from math import isnan
 from pathlib import Path
 from typing import Any
 
+import foreign
 import pytest
 import torch
 import yaml
@@ -1002,6 +1003,47 @@ def test_weights_of_another_network_are_refused(
     assert code == 1
     assert "best.ckpt was made by another network" in line
     assert names(trained / "lightning_logs") == {"version_0"}
+
+
+def test_a_network_of_ones_own_is_trained_tested_and_resumed(
+    workdir: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    network = ["--model.network=foreign.TwoLayers", "--model.network.hidden=12"]
+    main(["fit", *SHORT, *network])
+    run = workdir / "lightning_logs" / "version_0"
+    saved = torch.load(run / "checkpoints" / "best.ckpt", weights_only=True)
+    first = "network.layers.1.weight"
+    assert saved["state_dict"][first].shape == (12, 784)
+    assert "network" not in saved["hyper_parameters"]
+    for args in (["test"], ["predict"], ["validate", "--ckpt_path=last"]):  # no need to say it
+        assert torch.equal(main(args).model.state_dict()[first], saved["state_dict"][first])
+    resumed = main(["fit", "--ckpt_path=last", "--trainer.max_epochs=2"])
+    assert resumed.trainer.current_epoch == 2
+    # A file may come from others, and so may the config beside it.
+    file = str(run / "checkpoints" / "best.ckpt")
+    assert "was made by another network" in fail(capsys, "test", "--ckpt_path", file)[1]
+    main(["test", "--ckpt_path", file, *network])
+    loaded = MNISTClassifier.load_from_checkpoint(
+        file, network=foreign.TwoLayers(12), weights_only=True
+    )
+    assert loaded.learning_rate == 0.001
+
+
+def test_a_run_on_another_dataset_is_tested_on_it(
+    workdir: Path, capsys: pytest.CaptureFixture[str], files: Files
+) -> None:
+    files.write(workdir / "data")
+    main(["fit", "--trainer.max_epochs=1", "--data.dataset=FashionMNIST"])
+    run = workdir / "lightning_logs" / "version_0"
+    assert results(run)["dataset"] == config(run)["data"]["dataset"] == "FashionMNIST"
+    assert "Ankle boot" in capsys.readouterr().out
+    main(["test"])
+    assert results(workdir / "lightning_logs" / "version_1")["dataset"] == "FashionMNIST"
+    assert "NOTE" not in capsys.readouterr().out
+    main(["test", "--data.dataset=MNIST"])
+    assert "NOTE: the weights were trained on FashionMNIST" in capsys.readouterr().out
+    main(["test", "--ckpt_path=pretrained", "--data.dataset=FashionMNIST"])
+    assert "NOTE: the weights were trained on MNIST" in capsys.readouterr().out
 
 
 def test_another_network_trains_and_is_tested(workdir: Path) -> None:

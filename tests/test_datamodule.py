@@ -3,9 +3,10 @@
 import gzip
 import logging
 import math
+import re
 import urllib.request
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 import torch
@@ -18,9 +19,11 @@ from typing_extensions import override
 
 from mnist_lightning import MNISTClassifier, MNISTDataModule
 from mnist_lightning.datamodule import SAMPLE_DIR, IndexedImages
-from mnist_lightning.datasets import SAMPLE
+from mnist_lightning.datasets import DATASETS, SAMPLE
 from mnist_lightning.download import load
 from mnist_lightning.errors import DataError, InvalidArgumentError, MissingDataError
+
+FASHION = Path("/usr/share/datasets/fashion-mnist")
 
 
 def rows(dataset: IndexedImages) -> list[bytes]:
@@ -233,6 +236,9 @@ def test_augments_images_that_are_trained_on_and_no_others() -> None:
         ({"split_seed": -1}, "split_seed is -1; it must lie in 0 to"),
         ({"split_seed": 1 << 63}, "split_seed is 9223372036854775808; it must lie in 0 to"),
         ({"source": "web"}, "source is 'web'; it must be auto, mnist or sample"),
+        ({"dataset": "CIFAR"}, "dataset is 'CIFAR'; it must be one of MNIST, FashionMNIST, KMNIST"),
+        ({"dataset": "KMNIST", "source": "sample"}, "source is 'sample'; the sample is of MNIST,"),
+        ({"dataset": "KMNIST", "images": ["a"]}, "images is ['a']; pictures are prepared as"),
         ({"mirrors": "ftp://a/"}, "mirrors is 'ftp://a/'; a mirror is"),
         ({"mirrors": ["http://a/", "b"]}, "mirrors is 'b'; a mirror is"),
     ],
@@ -266,6 +272,50 @@ def test_downloads_and_then_reads_what_it_downloaded(
     assert sorted(p.name for p in (tmp_path / "MNIST" / "raw").iterdir()) == sorted(
         files.dataset.files
     )
+
+
+@pytest.mark.parametrize("name", DATASETS)
+def test_other_datasets_come_the_same_way(
+    name: Literal["MNIST", "FashionMNIST", "KMNIST"],
+    tmp_path: Path,
+    files: Files,
+    server: Server,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    server.serve(files.content)
+    monkeypatch.setenv(f"{name.upper()}_MIRRORS", server.url)
+    data = MNISTDataModule(str(tmp_path), dataset=name)
+    data.prepare_data()
+    data.setup("fit")
+    assert data.dataset_name == data.hparams["dataset"] == name
+    assert data.class_names == DATASETS[name].class_names
+    assert len(set(data.class_names)) == 10
+    assert sorted(p.name for p in (tmp_path / name / "raw").iterdir()) == sorted(files.content)
+    torch.testing.assert_close(data.test_set.images.squeeze(1), files.images["t10k"])
+
+
+def test_other_datasets_have_no_sample(tmp_path: Path, files: Files, server: Server) -> None:
+    data = MNISTDataModule(str(tmp_path), dataset="KMNIST", mirrors=server.url)
+    with pytest.raises(MissingDataError, match=r"^KMNIST cannot be downloaded .*HTTP status 404"):
+        data.prepare_data()
+    with pytest.raises(MissingDataError, match="is not in"):
+        data.setup("fit")
+
+
+def test_published_sums() -> None:
+    sums = [file.sha256 for dataset in DATASETS.values() for file in dataset.files.values()]
+    assert len({*sums}) == 12
+    assert all(re.fullmatch("[0-9a-f]{64}", one) for one in sums)
+
+
+@pytest.mark.skipif(not FASHION.exists(), reason="Debian's dataset-fashion-mnist is not there")
+def test_fashion_mnist_of_debian_is_the_published_one(tmp_path: Path) -> None:
+    data = MNISTDataModule(str(FASHION), dataset="FashionMNIST")
+    data.prepare_data()
+    data.setup("fit")
+    assert (len(data.train_set), len(data.val_set), len(data.test_set)) == (48_000, 12_000, 10_000)
+    assert data.test_set.labels.bincount().tolist() == [1000] * 10
+    assert data.class_names[int(data.test_set.labels[0])] == "Ankle boot"
 
 
 def test_falls_back_to_the_sample_and_says_why(

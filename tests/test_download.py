@@ -2,6 +2,7 @@
 
 import errno
 import gzip
+import hashlib
 import io
 import os
 import re
@@ -21,7 +22,7 @@ import torch
 from mirror import Answer, Files, Server, sending
 
 from mnist_lightning import download
-from mnist_lightning.datasets import DATASETS
+from mnist_lightning.datasets import DATASETS, IdxDataset, IdxFile
 from mnist_lightning.errors import DataError, InvalidArgumentError, MissingDataError
 from mnist_lightning.files import write_atomically
 
@@ -355,6 +356,29 @@ def test_a_link_in_a_file_s_place_is_replaced(tmp_path: Path, files: Files, serv
     download.fetch(tmp_path / "data", files.dataset, [server.url])
     assert victim.read_text() == "precious"
     assert not any(path.is_symlink() for path in raw.iterdir())
+
+
+def test_where_only_the_sum_of_the_compressed_file_is_known_that_is_kept(
+    tmp_path: Path, files: Files, server: Server
+) -> None:
+    bodies = {name: gzip.compress(content) for name, content in files.content.items()}
+    table = {
+        name: IdxFile(hashlib.sha256(body).hexdigest(), len(files.content[name]), compressed=True)
+        for name, body in bodies.items()
+    }
+    dataset = IdxDataset("KMNIST", table)
+    for name, body in bodies.items():
+        server.answers[f"/{name}.gz"] = sending(body)
+    files.write(tmp_path)  # extracted, which nobody can verify
+    with pytest.raises(MissingDataError, match="train-images-idx3-ubyte is not in"):
+        download.load(tmp_path, dataset)
+    assert download.fetch(tmp_path, dataset, [server.url]) == files.content
+    kept = {path.name: path.read_bytes() for path in (tmp_path / "KMNIST" / "raw").iterdir()}
+    assert kept == {f"{name}.gz": body for name, body in bodies.items()}
+    assert download.load(tmp_path, dataset) == files.content
+    (tmp_path / "KMNIST" / "raw" / FIRST[1:]).write_bytes(gzip.compress(b"other"))
+    with pytest.raises(MissingDataError, match="damaged .its content is not that of KMNIST's"):
+        download.load(tmp_path, dataset)
 
 
 def test_mirrors_are_those_given_else_those_of_the_environment_then_the_built_in(

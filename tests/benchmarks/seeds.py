@@ -3,8 +3,8 @@
     python tests/benchmarks/seeds.py --seeds 20 --keras PYTHON --keras_seeds 5
     python tests/benchmarks/seeds.py --seeds 5 --jobs 2 --config configs/best.yaml
 
-``PYTHON`` is that of a virtual environment with TensorFlow; without it Keras is left out. MNIST
-comes from ``--data_dir``, else it is downloaded as the package does it. The runs stay below
+``PYTHON`` is that of a virtual environment with TensorFlow; without it Keras is left out. The data
+come from ``--data_dir``, else they are downloaded as the package does it. The runs stay below
 ``--folder``, or are removed.
 """
 
@@ -54,7 +54,7 @@ def run(command: list[str], options: Namespace) -> str:
 
 
 def main() -> None:
-    """Reads the command line, gets MNIST, and prints a line a seed and a table."""
+    """Reads the command line, and prints a line a seed and a table."""
     parser = ArgumentParser()
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--jobs", type=int, default=1, help="runs at a time")
@@ -67,9 +67,9 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as temporary:
         options.folder = (options.folder or Path(temporary)).absolute()
         options.data_dir = (options.data_dir or Path(temporary, "data")).absolute()
-        MNISTDataModule(str(options.data_dir), source="mnist").prepare_data()
         contenders = {"ours": (ours, options.seeds)}
         if options.keras:
+            MNISTDataModule(str(options.data_dir), source="mnist").prepare_data()
             contenders["Keras"] = (keras, options.keras_seeds)
         rows = []
         for name, (fit, seeds) in contenders.items():
