@@ -251,6 +251,8 @@ class MNISTCLI(LightningCLI):
     def instantiate_classes(self) -> None:
         try:
             super().instantiate_classes()
+            if self.subcommand == "fit":
+                self.datamodule.share_of_batch(self.trainer.world_size)
         except InvalidArgumentError as error:
             options = self.config[self.subcommand]
             for group in ("data", "model"):

@@ -12,6 +12,7 @@ from typing import Any, Literal, Self
 import numpy as np
 import torch
 from lightning.pytorch import LightningDataModule
+from lightning.pytorch.overrides.distributed import UnrepeatedDistributedSampler
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 from typing_extensions import override
@@ -37,7 +38,7 @@ class MNISTDataModule(LightningDataModule):
     Args:
         data_dir: Folder with the four files (extracted or ``.gz``, directly or in torchvision's
             ``MNIST/raw``); those that it lacks are downloaded into it.
-        batch_size: Images in a batch, on each device.
+        batch_size: Images in a training batch, on all devices together.
         val_fraction: Part of the training images that validates, between 0 and 1.
         split_seed: Seed of that split, apart from the seed of the run.
         source: ``auto`` takes the files in ``data_dir``, else downloads them, else falls back to
@@ -230,6 +231,20 @@ class MNISTDataModule(LightningDataModule):
         test = IndexedImages(_images(files, "t10k"), _labels(files, "t10k"))
         self.test_set = test.part(torch.arange(len(test)))
 
+    def share_of_batch(self, processes: int) -> int:
+        """Returns how many images of a training batch each of several processes takes.
+
+        Raises:
+            InvalidArgumentError: If they cannot be shared out evenly.
+        """
+        require(
+            "batch_size",
+            self.batch_size,
+            lambda value: value % processes == 0,
+            f"it must be a multiple of {processes}, the number of processes",
+        )
+        return self.batch_size // processes
+
     @property
     def fallback_notice(self) -> str | None:
         """Says that and why the sample was used, and how to get MNIST; None if it was not."""
@@ -244,7 +259,8 @@ class MNISTDataModule(LightningDataModule):
 
     @override
     def train_dataloader(self) -> DataLoader[Batch]:
-        return BatchLoader(self._here(self.train_set), batch_size=self.batch_size, shuffle=True)
+        share = self.share_of_batch(self.trainer.world_size if self.trainer else 1)
+        return BatchLoader(self._here(self.train_set), batch_size=share, shuffle=True)
 
     @override
     def val_dataloader(self) -> DataLoader[Batch]:
@@ -281,8 +297,13 @@ class MNISTDataModule(LightningDataModule):
         return bool(self.images and self.trainer and self.trainer.predicting)
 
     def _evaluation_loader(self, images: "IndexedImages") -> DataLoader[Batch]:
+        sampler = None
+        if self.trainer and self.trainer.world_size > 1:  # else Lightning would repeat some images
+            sampler = UnrepeatedDistributedSampler(
+                images, self.trainer.world_size, self.trainer.global_rank, shuffle=False
+            )
         # Without gradients four times as many fit, and there is a quarter of the bookkeeping.
-        return BatchLoader(self._here(images), batch_size=4 * self.batch_size)
+        return BatchLoader(self._here(images), batch_size=4 * self.batch_size, sampler=sampler)
 
     def _here(self, images: "IndexedImages") -> "IndexedImages":
         """Puts images where they are trained on; a GPU then holds them all, as bytes."""

@@ -377,7 +377,7 @@ def test_where_only_the_sum_of_the_compressed_file_is_known_that_is_kept(
     assert kept == {f"{name}.gz": body for name, body in bodies.items()}
     assert download.load(tmp_path, dataset) == files.content
     (tmp_path / "KMNIST" / "raw" / FIRST[1:]).write_bytes(gzip.compress(b"other"))
-    with pytest.raises(MissingDataError, match="damaged .its content is not that of KMNIST's"):
+    with pytest.raises(MissingDataError, match=r"damaged .its content is not that of KMNIST's"):
         download.load(tmp_path, dataset)
 
 

@@ -1,0 +1,202 @@
+"""Several processes on this machine, as Lightning starts them.
+
+They run the same command line again, so each test starts one of its own.
+"""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+from urllib.request import urlopen
+
+import pytest
+import torch
+from mirror import Server, sending
+
+from mnist_lightning import MNISTClassifier
+from mnist_lightning.datasets import NAMES
+
+TWO = ["--trainer.strategy=ddp", "--trainer.devices=2"]
+SHORT = ["--data.source=sample", "--trainer.limit_train_batches=5"]
+# Runs a command line; the first process writes down what Lightning measured.
+SCRIPT = """
+import json, sys
+from pathlib import Path
+from mnist_lightning.cli import main
+
+cli = main(sys.argv[1:])
+if cli.trainer.is_global_zero:
+    metrics = {name: float(value) for name, value in cli.trainer.callback_metrics.items()}
+    Path("metrics.json").write_text(json.dumps(metrics))
+"""
+# One step of plain gradient descent; each process keeps its batch, the first one the gradient.
+STEP = """
+import sys
+import torch
+from lightning.pytorch import Trainer, seed_everything
+from mnist_lightning import MNISTClassifier, MNISTDataModule
+
+class Model(MNISTClassifier):
+    def training_step(self, batch):
+        torch.save(batch, f"batch_{self.global_rank}.pt")
+        return super().training_step(batch)
+
+    def configure_optimizers(self):
+        return torch.optim.SGD(self.parameters(), lr=1.0)
+
+seed_everything(0)
+model = Model(dropout=0.0)
+before = {name: value.clone() for name, value in model.named_parameters()}
+trainer = Trainer(
+    accelerator="cpu", strategy="ddp", devices=2, max_epochs=1, limit_train_batches=1,
+    limit_val_batches=0, logger=False, enable_checkpointing=False, enable_progress_bar=False,
+)
+trainer.fit(model, MNISTDataModule(source="sample"))
+if trainer.is_global_zero:
+    torch.save({name: before[name] - value.detach() for name, value in model.named_parameters()},
+               "gradients.pt")
+"""
+
+
+def start(folder: Path, script: str, *args: str) -> subprocess.Popen[str]:
+    """Starts a script in a folder."""
+    (folder / "script.py").write_text(script)
+    command = [sys.executable, "script.py", *args]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    pipe = subprocess.PIPE
+    return subprocess.Popen(
+        command, cwd=folder, env=environment, stdout=pipe, stderr=pipe, text=True
+    )
+
+
+def run(folder: Path, script: str, *args: str) -> str:
+    """Runs a script in a folder, and returns what it prints."""
+    process = start(folder, script, *args)
+    try:
+        out, err = process.communicate(timeout=120)
+    finally:
+        process.kill()
+    assert process.returncode == 0, err
+    return out
+
+
+def metrics(folder: Path, *args: str) -> dict[str, float]:
+    """Runs a command line, and returns what was measured."""
+    run(folder, SCRIPT, *args)
+    found: dict[str, float] = json.loads((folder / "metrics.json").read_text())
+    return found
+
+
+def weights(path: Path) -> dict[str, Any]:
+    found: dict[str, Any] = torch.load(path, weights_only=True)["state_dict"]
+    return found
+
+
+def test_each_image_is_counted_once(tmp_path: Path) -> None:
+    odd = "--data.val_fraction=0.20025"  # 801 images
+    metrics(tmp_path, "fit", *SHORT, "--trainer.max_epochs=1")
+    for subcommand in ("validate", "test"):
+        args = [subcommand, "--ckpt_path=lightning_logs/version_0/checkpoints/best.ckpt", odd]
+        one, two = metrics(tmp_path, *args), metrics(tmp_path, *args, *TWO)
+        part = "val" if subcommand == "validate" else "test"
+        assert two[f"{part}/acc"] == one[f"{part}/acc"]
+        assert two[f"{part}/loss"] == pytest.approx(one[f"{part}/loss"], abs=1e-5)
+
+
+def test_gradients_are_those_of_the_whole_batch(tmp_path: Path) -> None:
+    run(tmp_path, STEP)
+    batches = [torch.load(tmp_path / f"batch_{rank}.pt", weights_only=True) for rank in (0, 1)]
+    images, labels = (torch.cat(parts) for parts in zip(*batches, strict=True))
+    assert len(images) == 128  # what batch_size says, on both together
+    assert len({image.numpy().tobytes() for image in images}) == 128
+    torch.manual_seed(0)
+    model = MNISTClassifier(dropout=0.0)
+    loss = torch.nn.functional.cross_entropy(model(images), labels)
+    gradients = torch.autograd.grad(loss, [*model.parameters()])
+    found = torch.load(tmp_path / "gradients.pt", weights_only=True)
+    for (name, _), gradient in zip(model.named_parameters(), gradients, strict=True):
+        torch.testing.assert_close(found[name], gradient, rtol=0, atol=1e-6)
+
+
+def test_only_the_first_process_writes_and_a_run_is_resumed_exactly(tmp_path: Path) -> None:
+    whole, broken = tmp_path / "whole", tmp_path / "broken"
+    for folder in (whole, broken):
+        folder.mkdir()
+    out = run(whole, SCRIPT, "fit", *SHORT, *TWO, "--trainer.max_epochs=2")
+    for line in ("Training on cpu", "Test accuracy", "Run folder:"):
+        assert out.count(line) == 1
+    assert [path.name for path in (whole / "lightning_logs").iterdir()] == ["version_0"]
+    run(broken, SCRIPT, "fit", *SHORT, *TWO, "--trainer.max_epochs=1")
+    run(broken, SCRIPT, "fit", *SHORT, *TWO, "--trainer.max_epochs=2", "--ckpt_path=last")
+    runs = [folder / "lightning_logs" / "version_0" for folder in (whole, broken)]
+    first, second = (weights(path / "checkpoints" / "last.ckpt") for path in runs)
+    for name, value in first.items():
+        assert torch.equal(value, second[name]), name
+    names = {path.name for path in runs[0].iterdir() if "tfevents" not in path.name}
+    assert {"config.yaml", "results.json", "confusion_matrix.png", "curves.png"} <= names
+    assert names == {path.name for path in runs[1].iterdir() if "tfevents" not in path.name}
+    for name in sorted(names):
+        if name.endswith(".png") and name != "training_images.png":  # is drawn anew
+            assert (runs[0] / name).read_bytes() == (runs[1] / name).read_bytes(), name
+
+
+def test_only_one_process_downloads(tmp_path: Path, server: Server, mnist_mirror: str) -> None:
+    for name in NAMES:
+        with urlopen(f"{mnist_mirror}{name}.gz") as answer:
+            server.answers[f"/{name}.gz"] = sending(answer.read())
+    args = ["--data.source=mnist", f"--data.mirrors={server.url}", "--trainer.max_epochs=1"]
+    run(tmp_path, SCRIPT, "fit", *args, *TWO, "--trainer.limit_train_batches=2")
+    assert sorted(server.asked) == sorted(f"/{name}.gz" for name in NAMES)
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("rank", [0, 1])
+def test_one_killed_process_ends_the_other(tmp_path: Path, rank: int) -> None:
+    args = ["--data.source=sample", *TWO, "--trainer.max_epochs=1000"]
+    process = start(tmp_path, SCRIPT, "fit", *args)
+    try:
+        last = tmp_path / "lightning_logs" / "version_0" / "checkpoints" / "last.ckpt"
+        deadline = time.monotonic() + 60
+        while not last.exists():
+            assert time.monotonic() < deadline
+            time.sleep(0.1)
+        children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
+        other = next(
+            int(child)
+            for child in children
+            if b"script.py" in Path(f"/proc/{child}/cmdline").read_bytes()
+        )
+        killed, left = (process.pid, other) if rank == 0 else (other, process.pid)
+        os.kill(killed, signal.SIGKILL)
+        deadline = time.monotonic() + 60
+        while runs(left):
+            assert time.monotonic() < deadline, "the other one goes on"
+            process.poll()
+            time.sleep(0.1)
+        assert process.wait(5) != 0
+    finally:
+        process.kill()
+        process.communicate()
+    run(tmp_path, SCRIPT, "fit", "--ckpt_path=last", "--trainer.max_epochs=1", *TWO)
+
+
+def runs(pid: int) -> bool:
+    """Returns whether a process runs, which a zombie does not."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] != "Z"
+    except OSError:
+        return False
+
+
+def test_a_batch_must_be_shared_out(tmp_path: Path) -> None:
+    process = start(tmp_path, SCRIPT, "fit", *SHORT, *TWO, "--data.batch_size=101")
+    _, err = process.communicate(timeout=120)
+    assert process.returncode == 2, err
+    assert err == (
+        "error: --data.batch_size is 101; it must be a multiple of 2, the number of processes\n"
+    )
+    assert not (tmp_path / "lightning_logs").exists()
