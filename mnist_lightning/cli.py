@@ -34,7 +34,7 @@ from lightning.pytorch.loggers import TensorBoardLogger
 from lightning.pytorch.plugins import CheckpointIO
 from lightning.pytorch.utilities import rank_zero_only
 from lightning.pytorch.utilities.exceptions import SIGTERMException
-from torch import Tensor, nn
+from torch import Tensor, distributed, nn
 from typing_extensions import override
 
 from mnist_lightning import checkpoints, runs
@@ -80,7 +80,10 @@ def main(args: Sequence[str] | None = None) -> "MNISTCLI":
         os.environ.pop("PYTORCH_NVML_BASED_CUDA_CHECK", None)
     with _console():
         try:
-            return MNISTCLI(list(sys.argv[1:] if args is None else args))
+            cli = MNISTCLI(list(sys.argv[1:] if args is None else args))
+            if distributed.is_available() and distributed.is_initialized():
+                distributed.destroy_process_group()  # else Python sometimes aborts when it ends
+            return cli
         except UserError as error:
             fail(error.exit_code, str(error))
         except MisconfigurationException as error:
@@ -747,8 +750,9 @@ def _console() -> Iterator[None]:
             warnings.filterwarnings("ignore", "Checkpoint directory .* exists and is not empty")
             # What is odd about a picture that can be read.
             warnings.filterwarnings("ignore", module="PIL")
-            # Lightning 2.6.6 uses what torch 2.15 calls deprecated.
-            warnings.filterwarnings("ignore", ".*treespec, LeafSpec.*", FutureWarning)
+            # Lightning 2.6.6 uses what torch 2.14 and 2.15 call deprecated.
+            for used in (".*treespec, LeafSpec", ".*distributed.nn.functional.all_gather"):
+                warnings.filterwarnings("ignore", used, FutureWarning)
             for logger, level in levels.items():
                 logger.setLevel(level)
             yield
