@@ -1,6 +1,7 @@
 """The network of the notebook, in plain PyTorch."""
 
 import operator
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -8,7 +9,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.utils.fusion import fuse_conv_bn_weights
 from typing_extensions import override
 
-from mnist_lightning.errors import require
+from mnist_lightning.errors import InvalidArgumentError, require
 
 MOST_CLASSES = 10_000  # for which there is room; a slip of the finger would fill the memory
 
@@ -78,7 +79,18 @@ class DigitCNN(nn.Module):
 
     @override
     def forward(self, images: Tensor) -> Tensor:
-        """Maps images ``(N, 1, 28, 28)``, float in [0, 1], to logits ``(N, num_classes)``."""
+        """Maps images ``(N, 1, 28, 28)``, float in [0, 1], to logits ``(N, num_classes)``.
+
+        Raises:
+            InvalidArgumentError: If they have another size: a little larger ones would be cropped.
+        """
+        traced: Any = torch.jit  # where comparing sizes is warned of
+        if not traced.is_tracing() and images.shape[1:] != (1, 28, 28):
+            raise InvalidArgumentError(
+                "images",
+                tuple(images.shape),
+                "DigitCNN takes (N, 1, 28, 28); resize them, or give another network",
+            )
         logits: Tensor = self.head(self.features(images))
         return logits
 

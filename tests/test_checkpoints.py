@@ -153,7 +153,7 @@ def test_a_real_checkpoint_has_settings(fitted: Run) -> None:
             "num_classes": 10,
             "batch_norm": False,
         },
-        "data": {"source": "sample", "val_fraction": 0.2, "split_seed": 0},
+        "data": {"dataset": "MNIST", "source": "sample", "val_fraction": 0.2, "split_seed": 0},
     }
 
 

@@ -131,6 +131,7 @@ def test_fit_fills_the_tabs_of_tensorboard(fitted: Run) -> None:
         {
             "batch_norm": False,
             "batch_size": 128,
+            "dataset": "MNIST",
             "dropout": 0.2,
             "label_smoothing": 0.0,
             "learning_rate": 0.001,

@@ -9,6 +9,7 @@ from torch.nn import functional
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from mnist_lightning import DigitCNN
+from mnist_lightning.errors import InvalidArgumentError
 
 
 def test_has_the_parameters_of_the_notebook_all_trainable() -> None:
@@ -128,3 +129,11 @@ def test_folded_is_the_plain_network_with_the_same_outputs(batch_norm: bool) -> 
     for parameter in plain.parameters():
         parameter.data.zero_()
     assert network(images).any()
+
+
+@pytest.mark.parametrize(
+    "shape", [(2, 1, 30, 30), (2, 1, 32, 32), (2, 3, 28, 28), (1, 28, 28), (28,)]
+)
+def test_images_of_another_size_are_refused(shape: tuple[int, ...]) -> None:
+    with pytest.raises(InvalidArgumentError, match=r"^images is \(.*; DigitCNN takes \(N, 1, 28"):
+        DigitCNN()(torch.zeros(shape))

@@ -47,8 +47,8 @@ def test_examples_run(code: str, workdir: Path) -> None:
     exec(compile(code, "README.md", "exec"), {"__name__": "readme"})
 
 
-def test_examples_are_the_three_promised() -> None:
-    assert len(EXAMPLES) == 3
+def test_examples_are_those_promised() -> None:
+    assert len(EXAMPLES) == 4
 
 
 @pytest.mark.parametrize("args", COMMANDS, ids=" ".join)

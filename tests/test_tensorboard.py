@@ -115,7 +115,7 @@ def test_graph_shows_the_network(look: Look) -> None:
 
 def test_runs_are_compared_by_their_figures(look: Look, fitted: Run) -> None:
     results = json.loads((fitted.folder / "results.json").read_text())
-    hparams = ["batch_norm", "batch_size", "dropout", "label_smoothing", "learning_rate"]
+    hparams = ["batch_norm", "batch_size", "dataset", "dropout", "label_smoothing"]
     metrics = ["test/acc", "test/loss", "val/acc", "val/loss"]
 
     def compared(found: list[Element]) -> bool:
