@@ -6,6 +6,7 @@ They run the same command line again, so each test starts one of its own.
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -59,6 +60,7 @@ trainer.fit(model, MNISTDataModule(source="sample"))
 if trainer.is_global_zero:
     torch.save({name: before[name] - value.detach() for name, value in model.named_parameters()},
                "gradients.pt")
+torch.distributed.destroy_process_group()  # as the command line does, else Python may abort
 """
 
 
@@ -190,6 +192,46 @@ def runs(pid: int) -> bool:
         return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] != "Z"
     except OSError:
         return False
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("shared", [False, True])
+def test_two_machines(tmp_path: Path, server: Server, mnist_mirror: str, shared: bool) -> None:
+    for name in NAMES:
+        with urlopen(f"{mnist_mirror}{name}.gz") as answer:
+            server.answers[f"/{name}.gz"] = sending(answer.read())
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    nodes = []
+    for rank in (0, 1):
+        folder = tmp_path / f"node_{rank}"
+        folder.mkdir()
+        torchrun = ["-m", "torch.distributed.run", "--nnodes=2", "--nproc-per-node=1"]
+        torchrun += [f"--node-rank={rank}", "--master-addr=127.0.0.1", f"--master-port={port}"]
+        data = tmp_path / "data" if shared else folder / "data"
+        args = ["fit", "--trainer.strategy=ddp", "--trainer.num_nodes=2", "--trainer.max_epochs=1"]
+        args += [f"--data.data_dir={data}", f"--data.mirrors={server.url}", "--data.source=mnist"]
+        command = [sys.executable, *torchrun, "-m", "mnist_lightning", *args]
+        environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+        with (folder / "log").open("w") as file:
+            nodes.append(
+                subprocess.Popen(command, cwd=folder, env=environment, stdout=file, stderr=file)
+            )
+    logs = [tmp_path / f"node_{rank}" / "log" for rank in (0, 1)]
+    try:
+        for node, log in zip(nodes, logs, strict=True):
+            assert node.wait(150) == 0, log.read_text()
+    finally:
+        for node in nodes:
+            node.kill()
+    assert "Test accuracy" in logs[0].read_text()
+    assert "Test accuracy" not in logs[1].read_text()
+    assert (tmp_path / "node_0" / "lightning_logs" / "version_0" / "results.json").exists()
+    assert not (tmp_path / "node_1" / "lightning_logs").exists()
+    assert {path.name for path in (tmp_path / "node_1").iterdir()} == (
+        {"log"} if shared else {"log", "data"}
+    )
 
 
 def test_a_batch_must_be_shared_out(tmp_path: Path) -> None:
