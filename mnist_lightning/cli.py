@@ -674,6 +674,8 @@ class _Keep(EpochCallback, ModelCheckpoint):
     def _rename(self, trainer: Trainer) -> None:
         written, self._written = self._written, None
         if written is not None and trainer.is_global_zero:
+            for logger in trainer.loggers:
+                logger.save()  # the figures that are drawn at the end would not be drawn again
             written.replace(written.with_suffix(""))
 
     @override

@@ -14,8 +14,10 @@ import pytest
 import torch
 from drawings import PICTURES
 from events import scalars, steps
+from tensorboard.summary.writer.record_writer import RecordWriter
 
 from mnist_lightning import MNISTDataModule
+from mnist_lightning.cli import main
 from mnist_lightning.datasets import NAMES
 
 # All that draws, and all that a training keeps: order, dropout, distortion, batches' means, rates.
@@ -171,6 +173,32 @@ def test_a_run_that_is_killed_goes_on_to_the_same_end(
     check_kept(tmp_path, out)
     go_on(tmp_path)
     assert differences(expected, outcome(tmp_path)) == []
+
+
+def test_a_checkpoint_takes_its_name_when_all_of_its_epoch_can_be_read(
+    workdir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = workdir / "lightning_logs" / "version_0"
+    shown: list[dict[str, list[int]]] = []
+    replace, write = Path.replace, RecordWriter.write
+
+    def write_slowly(self: RecordWriter, data: bytes) -> None:
+        time.sleep(0.05)
+        write(self, data)
+
+    def watch(self: Path, target: Path) -> Path:
+        if target.name == "last.ckpt":
+            shown.append(steps(run))
+        return replace(self, target)
+
+    monkeypatch.setattr(Path, "replace", watch)
+    monkeypatch.setattr(RecordWriter, "write", write_slowly)  # as on a busy machine
+    short = ["--data.source=sample", "--trainer.max_epochs=2", "--trainer.limit_train_batches=2"]
+    main(["fit", *short])
+    _, first, last = shown  # the one before them is there before any epoch
+    assert first["figures/learning curves"] == first["val/loss"] == [1]
+    of_the_test = {"test/acc", "test/loss", *(name for name in steps(run) if ", test" in name)}
+    assert last == {name: at for name, at in steps(run).items() if name not in of_the_test}
 
 
 @pytest.mark.parametrize(
