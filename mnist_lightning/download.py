@@ -169,17 +169,15 @@ def _read(folder: Path, dataset: IdxDataset) -> tuple[dict[str, bytes], dict[str
 
 
 def _verified(content: bytes, compressed: bool, expected: IdxFile) -> bytes | None:
-    if expected.compressed and hashlib.sha256(content).hexdigest() != expected.sha256:
-        return None
+    extracted = content
     if compressed:
         try:
             with gzip.open(io.BytesIO(content)) as file:
-                content = file.read(expected.size + 1)
+                extracted = file.read(expected.size + 1)
         except (EOFError, OSError, zlib.error):
             return None
-    if expected.compressed or hashlib.sha256(content).hexdigest() == expected.sha256:
-        return content
-    return None
+    summed = content if expected.compressed else extracted
+    return extracted if hashlib.sha256(summed).hexdigest() == expected.sha256 else None
 
 
 def _fetch_from(

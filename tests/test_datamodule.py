@@ -294,14 +294,6 @@ def test_other_datasets_come_the_same_way(
     torch.testing.assert_close(data.test_set.images.squeeze(1), files.images["t10k"])
 
 
-def test_other_datasets_have_no_sample(tmp_path: Path, files: Files, server: Server) -> None:
-    data = MNISTDataModule(str(tmp_path), dataset="KMNIST", mirrors=server.url)
-    with pytest.raises(MissingDataError, match=r"^KMNIST cannot be downloaded .*HTTP status 404"):
-        data.prepare_data()
-    with pytest.raises(MissingDataError, match="is not in"):
-        data.setup("fit")
-
-
 def test_published_sums() -> None:
     sums = [file.sha256 for dataset in DATASETS.values() for file in dataset.files.values()]
     assert len({*sums}) == 12
@@ -337,11 +329,23 @@ def test_falls_back_to_the_sample_and_says_why(
     assert not (tmp_path / "data").exists()
 
 
-def test_source_mnist_never_falls_back(tmp_path: Path, files: Files, server: Server) -> None:
-    data = MNISTDataModule(str(tmp_path), source="mnist", mirrors=server.url)
-    with pytest.raises(MissingDataError, match=r"HTTP status 404.*--data.source sample"):
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (
+            {"source": "mnist"},
+            r"^MNIST cannot be downloaded .*HTTP status 404.*--data.source sample",
+        ),
+        ({"dataset": "KMNIST"}, r"^KMNIST cannot be downloaded .*HTTP status 404"),
+    ],
+)
+def test_where_the_sample_does_not_do_nothing_falls_back_to_it(
+    tmp_path: Path, files: Files, server: Server, arguments: dict[str, Any], message: str
+) -> None:
+    data = MNISTDataModule(str(tmp_path), mirrors=server.url, **arguments)
+    with pytest.raises(MissingDataError, match=message):
         data.prepare_data()
-    with pytest.raises(DataError, match="is not in"):
+    with pytest.raises(MissingDataError, match="is not in"):
         data.setup("fit")
 
 

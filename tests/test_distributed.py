@@ -146,13 +146,19 @@ def test_only_the_first_process_writes_and_a_run_is_resumed_exactly(tmp_path: Pa
             assert (runs[0] / name).read_bytes() == (runs[1] / name).read_bytes(), name
 
 
-def test_only_one_process_downloads(tmp_path: Path, server: Server, mnist_mirror: str) -> None:
+@pytest.fixture
+def mnist_server(server: Server, mnist_mirror: str) -> Server:
+    """A mirror on this machine that counts who asks it for MNIST."""
     for name in NAMES:
         with urlopen(f"{mnist_mirror}{name}.gz") as answer:
             server.answers[f"/{name}.gz"] = sending(answer.read())
-    args = ["--data.source=mnist", f"--data.mirrors={server.url}", "--trainer.max_epochs=1"]
+    return server
+
+
+def test_only_one_process_downloads(tmp_path: Path, mnist_server: Server) -> None:
+    args = ["--data.source=mnist", f"--data.mirrors={mnist_server.url}", "--trainer.max_epochs=1"]
     run(tmp_path, SCRIPT, "fit", *args, *TWO, "--trainer.limit_train_batches=2")
-    assert sorted(server.asked) == sorted(f"/{name}.gz" for name in NAMES)
+    assert sorted(mnist_server.asked) == sorted(f"/{name}.gz" for name in NAMES)
 
 
 @pytest.mark.long
@@ -196,10 +202,7 @@ def runs(pid: int) -> bool:
 
 @pytest.mark.long
 @pytest.mark.parametrize("shared", [False, True])
-def test_two_machines(tmp_path: Path, server: Server, mnist_mirror: str, shared: bool) -> None:
-    for name in NAMES:
-        with urlopen(f"{mnist_mirror}{name}.gz") as answer:
-            server.answers[f"/{name}.gz"] = sending(answer.read())
+def test_two_machines(tmp_path: Path, mnist_server: Server, shared: bool) -> None:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
@@ -211,7 +214,8 @@ def test_two_machines(tmp_path: Path, server: Server, mnist_mirror: str, shared:
         torchrun += [f"--node-rank={rank}", "--master-addr=127.0.0.1", f"--master-port={port}"]
         data = tmp_path / "data" if shared else folder / "data"
         args = ["fit", "--trainer.strategy=ddp", "--trainer.num_nodes=2", "--trainer.max_epochs=1"]
-        args += [f"--data.data_dir={data}", f"--data.mirrors={server.url}", "--data.source=mnist"]
+        args += [f"--data.data_dir={data}", f"--data.mirrors={mnist_server.url}"]
+        args += ["--data.source=mnist"]
         command = [sys.executable, *torchrun, "-m", "mnist_lightning", *args]
         environment = {**os.environ, "OMP_NUM_THREADS": "1"}
         with (folder / "log").open("w") as file:
