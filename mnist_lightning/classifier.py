@@ -324,7 +324,7 @@ class MNISTClassifier(LightningModule):
         metrics: MetricCollection | None,
         smoothing: float = 0.0,
     ) -> tuple[Tensor, Tensor]:
-        images, labels = batch
+        images, labels = batch[:2]
         logits = self(images)
         loss = functional.cross_entropy(logits, labels, label_smoothing=smoothing)
         if metrics is not None:

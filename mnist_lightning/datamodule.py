@@ -228,6 +228,8 @@ class MNISTDataModule(LightningDataModule):
                 f"of {len(whole):,} images it must leave some to train and some to validate",
             )
         self.train_set, self.val_set = whole.part(order[val_size:]), whole.part(order[:val_size])
+        # Not in a hook for batches: it would take the place of the model's own.
+        self.train_set.augment = self.augment
         test = IndexedImages(_images(files, "t10k"), _labels(files, "t10k"))
         self.test_set = test.part(torch.arange(len(test)))
 
@@ -279,13 +281,6 @@ class MNISTDataModule(LightningDataModule):
             self._here(self.test_set), batch_size=self.batch_size, collate_fn=_as_it_is
         )
 
-    @override
-    def on_after_batch_transfer(self, batch: Any, dataloader_idx: int) -> Any:
-        if self.augment is None or not (self.trainer and self.trainer.training):
-            return batch
-        images, labels = batch
-        return self.augment.to(images.device)(images), labels
-
     @property
     def _needs_files(self) -> bool:
         """Whether the sample may not take their place."""
@@ -324,18 +319,22 @@ class IndexedImages(Dataset[Batch]):
     def __init__(self, images: Tensor, labels: Tensor) -> None:
         self.images = images
         self.labels = labels
+        self.augment: nn.Module | None = None
+        """Maps the images of a batch to changed ones, where they are."""
 
     def __len__(self) -> int:
         return len(self.labels)
 
     @override
     def __getitem__(self, index: int) -> Batch:
-        return self.images[index].float().div_(255), self.labels[index]
+        images, labels = self.__getitems__([index])
+        return images[0], labels[0]
 
     def __getitems__(self, indices: list[int] | Tensor) -> Batch:
         """Returns the batch that the loader asks for: images in [0, 1] and labels."""
         batch = self.part(torch.as_tensor(indices, device=self.labels.device))
-        return batch.images.float().div_(255), batch.labels
+        images = batch.images.float().div_(255)
+        return images if self.augment is None else self.augment(images), batch.labels
 
     def part(self, indices: Tensor) -> "IndexedImages":
         """Returns copies of some of the images and labels."""
@@ -345,8 +344,10 @@ class IndexedImages(Dataset[Batch]):
         )
 
     def to(self, device: torch.device) -> Self:
-        """Moves images and labels to a device and returns itself."""
+        """Moves images, labels and ``augment`` to a device and returns itself."""
         self.images, self.labels = self.images.to(device), self.labels.to(device)
+        if self.augment is not None:
+            self.augment.to(device)
         return self
 
 
