@@ -12,10 +12,11 @@ import unicodedata
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import partial
 from math import isfinite
 from pathlib import Path
 from types import FrameType
-from typing import Any, Literal
+from typing import Any, Literal, NoReturn
 
 import numpy as np
 import torch
@@ -92,6 +93,8 @@ def main(args: Sequence[str] | None = None) -> "MNISTCLI":
             sys.stdout = Path(os.devnull).open("w")  # noqa: SIM115 - open for as long as Python runs
             fail(1, "nobody reads the output any more")
         except (ArithmeticError, RuntimeError, TypeError, ValueError) as error:
+            if _is_alone(error):
+                fail(1, "another process of this run has ended or cannot be reached")
             if not _is_lightnings(error):
                 raise
             fail(2, f"Lightning cannot do this with these options: {error}")
@@ -324,7 +327,7 @@ class MNISTCLI(LightningCLI):
                         root, version=version, log_graph=not self.resumes
                     )
 
-        ours: list[Callback] = []
+        ours: list[Callback] = [_StopAtOnce()]
         if options.enable_progress_bar is not False:
             ours.append(EpochProgress())
         if fits:
@@ -464,11 +467,13 @@ class MNISTCLI(LightningCLI):
     @contextmanager
     def _telling_how_to_go_on(self) -> Iterator[None]:
         """Says how a fit can go on that is broken off."""
+        broken_off = KeyboardInterrupt, SystemExit, SIGTERMException, OSError, CheckpointError
         try:
             yield
-        except (KeyboardInterrupt, SystemExit, SIGTERMException, OSError, CheckpointError):
+        except BaseException as error:
             last = self.run_dir and self.run_dir / "checkpoints" / "last.ckpt"
-            if last and last.exists() and self.trainer.is_global_zero:
+            goes_on = isinstance(error, broken_off) or _is_alone(error)
+            if goes_on and last and last.exists() and self.trainer.is_global_zero:
                 root = self.config[self.subcommand].trainer.default_root_dir
                 where = f" --trainer.default_root_dir {shlex.quote(str(root))}" if root else ""
                 log.warning(
@@ -628,6 +633,21 @@ class _SaveConfig(EpochCallback, SaveConfigCallback):
         write_atomically(path, self.parser.dump(self.config, skip_none=False).encode())
 
 
+class _StopAtOnce(EpochCallback):
+    """Has SIGTERM end the work of all processes at once.
+
+    Lightning puts a handler of its own before ours, which with several processes waits for the
+    others to take part in a broadcast, for ever where they do not.
+    """
+
+    @override
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        if threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGTERM, partial(_stop, trainer))
+
+    on_validation_start = on_test_start = on_predict_start = on_train_start
+
+
 class _Keep(EpochCallback, ModelCheckpoint):
     """Keeps one checkpoint as ``name``.ckpt, beside any ModelCheckpoint of the user's.
 
@@ -773,6 +793,13 @@ def _is_lightnings(error: Exception) -> bool:
     return str(frame.f_globals.get("__name__")).startswith("lightning.")
 
 
+def _is_alone(error: BaseException) -> bool:
+    """Returns whether an error says that another process of a run does not answer."""
+    if not distributed.is_available():
+        return False
+    return isinstance(error, distributed.DistError) or "/gloo/" in str(error)
+
+
 def _in_thread(args: threading.ExceptHookArgs) -> None:
     # TensorBoard's thread raises what it met, such as a full disk, in the main thread once more.
     if not isinstance(args.exc_value, OSError):
@@ -782,16 +809,18 @@ def _in_thread(args: threading.ExceptHookArgs) -> None:
 @contextmanager
 def _sigterm_as_exception() -> Iterator[None]:
     """Has SIGTERM end the work at once, as Ctrl-C does; Lightning waits for a step or an epoch."""
-
-    def stop(signum: int, frame: FrameType | None) -> None:
-        signal.signal(signum, signal.SIG_IGN)  # once is enough
-        raise SIGTERMException
-
     if threading.current_thread() is not threading.main_thread():
         yield  # signals are the main thread's
         return
-    before = signal.signal(signal.SIGTERM, stop)
+    before = signal.signal(signal.SIGTERM, partial(_stop, None))
     try:
         yield
     finally:
         signal.signal(signal.SIGTERM, before)
+
+
+def _stop(trainer: Trainer | None, signum: int, frame: FrameType | None) -> NoReturn:
+    signal.signal(signum, signal.SIG_IGN)  # once is enough
+    if trainer is not None and trainer.strategy.launcher is not None:
+        trainer.strategy.launcher.kill(signal.SIGTERM)  # the processes that this one has started
+    raise SIGTERMException

@@ -162,34 +162,56 @@ def test_only_one_process_downloads(tmp_path: Path, mnist_server: Server) -> Non
 
 
 @pytest.mark.long
-@pytest.mark.parametrize("rank", [0, 1])
-def test_one_killed_process_ends_the_other(tmp_path: Path, rank: int) -> None:
+@pytest.mark.parametrize(
+    ("rank", "sent", "statuses"),
+    [
+        (0, signal.SIGKILL, [-9]),
+        (1, signal.SIGKILL, [1, -9]),  # its launcher may be faster than the first one's own error
+        (0, signal.SIGTERM, [143]),
+        (1, signal.SIGTERM, [1, -9]),
+    ],
+)
+def test_one_stopped_process_ends_the_other(
+    tmp_path: Path, rank: int, sent: signal.Signals, statuses: list[int]
+) -> None:
     args = ["--data.source=sample", *TWO, "--trainer.max_epochs=1000"]
     process = start(tmp_path, SCRIPT, "fit", *args)
     try:
-        last = tmp_path / "lightning_logs" / "version_0" / "checkpoints" / "last.ckpt"
-        deadline = time.monotonic() + 60
-        while not last.exists():
-            assert time.monotonic() < deadline
-            time.sleep(0.1)
-        children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
-        other = next(
-            int(child)
-            for child in children
-            if b"script.py" in Path(f"/proc/{child}/cmdline").read_bytes()
-        )
-        killed, left = (process.pid, other) if rank == 0 else (other, process.pid)
-        os.kill(killed, signal.SIGKILL)
+        wait_for_epoch(tmp_path)
+        other = next(child for child in children(process.pid) if b"script.py" in command_of(child))
+        stopped, left = (process.pid, other) if rank == 0 else (other, process.pid)
+        os.kill(stopped, sent)
         deadline = time.monotonic() + 60
         while runs(left):
             assert time.monotonic() < deadline, "the other one goes on"
             process.poll()
             time.sleep(0.1)
-        assert process.wait(5) != 0
+        assert process.wait(5) in statuses
     finally:
         process.kill()
-        process.communicate()
+        _, err = process.communicate()
+    assert "Traceback" not in err
+    if process.returncode == 1 or (rank, sent) == (0, signal.SIGKILL):
+        assert "error: another process of this run has ended or cannot be reached\n" in err
+    if process.returncode > 0:
+        assert "python -m mnist_lightning fit --ckpt_path last\n" in err
     run(tmp_path, SCRIPT, "fit", "--ckpt_path=last", "--trainer.max_epochs=1", *TWO)
+
+
+def wait_for_epoch(folder: Path) -> None:
+    """Waits until a run can go on."""
+    deadline = time.monotonic() + 60
+    while not (folder / "lightning_logs" / "version_0" / "checkpoints" / "last.ckpt").exists():
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+
+
+def children(pid: int) -> list[int]:
+    return [*map(int, Path(f"/proc/{pid}/task/{pid}/children").read_text().split())]
+
+
+def command_of(pid: int) -> bytes:
+    return Path(f"/proc/{pid}/cmdline").read_bytes()
 
 
 def runs(pid: int) -> bool:
@@ -200,42 +222,70 @@ def runs(pid: int) -> bool:
         return False
 
 
-@pytest.mark.long
-@pytest.mark.parametrize("shared", [False, True])
-def test_two_machines(tmp_path: Path, mnist_server: Server, shared: bool) -> None:
+def start_machines(folders: list[Path], *args: str) -> list[subprocess.Popen[bytes]]:
+    """Starts a run as on two machines, each in a folder; ``{rank}`` in arguments becomes theirs."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     nodes = []
-    for rank in (0, 1):
-        folder = tmp_path / f"node_{rank}"
-        folder.mkdir()
+    for rank, folder in enumerate(folders):
         torchrun = ["-m", "torch.distributed.run", "--nnodes=2", "--nproc-per-node=1"]
         torchrun += [f"--node-rank={rank}", "--master-addr=127.0.0.1", f"--master-port={port}"]
-        data = tmp_path / "data" if shared else folder / "data"
-        args = ["fit", "--trainer.strategy=ddp", "--trainer.num_nodes=2", "--trainer.max_epochs=1"]
-        args += [f"--data.data_dir={data}", f"--data.mirrors={mnist_server.url}"]
-        args += ["--data.source=mnist"]
-        command = [sys.executable, *torchrun, "-m", "mnist_lightning", *args]
+        fit = ["-m", "mnist_lightning", "fit", "--trainer.strategy=ddp", "--trainer.num_nodes=2"]
+        command = [sys.executable, *torchrun, *fit, *(arg.format(rank=rank) for arg in args)]
         environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-        with (folder / "log").open("w") as file:
+        with (folder / f"log_{rank}").open("w") as log:
             nodes.append(
-                subprocess.Popen(command, cwd=folder, env=environment, stdout=file, stderr=file)
+                subprocess.Popen(command, cwd=folder, env=environment, stdout=log, stderr=log)
             )
-    logs = [tmp_path / f"node_{rank}" / "log" for rank in (0, 1)]
+    return nodes
+
+
+def wait_for(nodes: list[subprocess.Popen[bytes]], seconds: float) -> list[int]:
+    """Returns the exit statuses of all, which are there within this time."""
+    deadline = time.monotonic() + seconds
     try:
-        for node, log in zip(nodes, logs, strict=True):
-            assert node.wait(150) == 0, log.read_text()
+        return [node.wait(deadline - time.monotonic()) for node in nodes]
     finally:
         for node in nodes:
             node.kill()
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("shared", [False, True])
+def test_two_machines(tmp_path: Path, mnist_server: Server, shared: bool) -> None:
+    folders = [tmp_path / f"node_{rank}" for rank in (0, 1)]
+    for folder in folders:
+        folder.mkdir()
+    data = tmp_path / "data" if shared else tmp_path / "node_{rank}" / "data"
+    args = [f"--data.data_dir={data}", f"--data.mirrors={mnist_server.url}"]
+    nodes = start_machines(folders, *args, "--data.source=mnist", "--trainer.max_epochs=1")
+    logs = [folder / f"log_{rank}" for rank, folder in enumerate(folders)]
+    assert wait_for(nodes, 200) == [0, 0], [log.read_text() for log in logs]
     assert "Test accuracy" in logs[0].read_text()
     assert "Test accuracy" not in logs[1].read_text()
-    assert (tmp_path / "node_0" / "lightning_logs" / "version_0" / "results.json").exists()
-    assert not (tmp_path / "node_1" / "lightning_logs").exists()
-    assert {path.name for path in (tmp_path / "node_1").iterdir()} == (
-        {"log"} if shared else {"log", "data"}
+    assert (folders[0] / "lightning_logs" / "version_0" / "results.json").exists()
+    assert {path.name for path in folders[1].iterdir()} == (
+        {"log_1"} if shared else {"log_1", "data"}
     )
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("rank", [0, 1])
+def test_one_killed_machine_ends_the_other(tmp_path: Path, rank: int) -> None:
+    folders = [tmp_path, tmp_path]  # both must reach the run to go on with it
+    nodes = start_machines(folders, "--data.source=sample", "--trainer.max_epochs=1000")
+    try:
+        wait_for_epoch(tmp_path)
+        os.kill(next(iter(children(nodes[rank].pid))), signal.SIGKILL)
+    finally:
+        statuses = wait_for(nodes, 60)
+    assert 0 not in statuses
+    survivor = (tmp_path / f"log_{1 - rank}").read_text()
+    assert "error: another process of this run has ended or cannot be reached\n" in survivor
+    nodes = start_machines(folders, "--ckpt_path=last", "--trainer.max_epochs=1")
+    assert wait_for(nodes, 60) == [0, 0], (tmp_path / "log_0").read_text()
+    assert (tmp_path / "lightning_logs" / "version_0" / "results.json").exists()
 
 
 def test_a_batch_must_be_shared_out(tmp_path: Path) -> None:
