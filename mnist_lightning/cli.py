@@ -33,6 +33,7 @@ from lightning.pytorch.cli import (
 )
 from lightning.pytorch.loggers import TensorBoardLogger
 from lightning.pytorch.plugins import CheckpointIO
+from lightning.pytorch.strategies.launchers import _MultiProcessingLauncher
 from lightning.pytorch.utilities import rank_zero_only
 from lightning.pytorch.utilities.exceptions import SIGTERMException
 from torch import Tensor, distributed, nn
@@ -269,6 +270,12 @@ class MNISTCLI(LightningCLI):
 
     @override
     def after_instantiate_classes(self) -> None:
+        if isinstance(self.trainer.strategy.launcher, _MultiProcessingLauncher):
+            raise InvalidArgumentError(
+                "--trainer.strategy",
+                self.config[self.subcommand].trainer.strategy,
+                "here each process runs the command line itself; take ddp",
+            )
         pictures = self.config[self.subcommand].data.images
         if pictures and self.subcommand != "predict":
             raise InvalidArgumentError("--data.images", pictures, "only predict takes it")

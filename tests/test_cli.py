@@ -1096,6 +1096,11 @@ def test_another_network_trains_and_is_tested(workdir: Path) -> None:
         ("--trainer.max_epochs some", 2, "--trainer.max_epochs is 'some'; it must be int"),
         ("--trainer.max_epochs -5", 2, "the Trainer refuses its options: `max_epochs` must be"),
         ("--trainer.accelerator abacus", 2, "invalid accelerator name: `accelerator='abacus'`"),
+        (
+            "--trainer.accelerator cpu --trainer.devices 2 --trainer.strategy ddp_spawn",
+            2,
+            "--trainer.strategy is 'ddp_spawn'; here each process runs the command line itself",
+        ),
         ("--trainer.default_root_dir /dev/null", 1, "/dev/null/lightning_logs/version_0 cannot be"),
         ("--no_such_option 1", 2, "unrecognized arguments: --no_such_option 1; add --help"),
         ("--weights_only false", 2, "unrecognized arguments: --weights_only false"),
