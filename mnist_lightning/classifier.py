@@ -324,7 +324,11 @@ class MNISTClassifier(LightningModule):
         metrics: MetricCollection | None,
         smoothing: float = 0.0,
     ) -> tuple[Tensor, Tensor]:
-        images, labels = batch[:2]
+        try:
+            images, labels = batch[:2]
+        except (KeyError, TypeError) as error:
+            kind = type(batch).__name__
+            raise TypeError(f"a batch must begin with images and labels; it is a {kind}") from error
         logits = self(images)
         loss = functional.cross_entropy(logits, labels, label_smoothing=smoothing)
         if metrics is not None:

@@ -3,6 +3,7 @@
 import json
 import logging
 import os
+import re
 import shlex
 import signal
 import sys
@@ -12,7 +13,6 @@ import unicodedata
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from functools import partial
 from math import isfinite
 from pathlib import Path
 from types import FrameType
@@ -94,8 +94,11 @@ def main(args: Sequence[str] | None = None) -> "MNISTCLI":
             sys.stdout = Path(os.devnull).open("w")  # noqa: SIM115 - open for as long as Python runs
             fail(1, "nobody reads the output any more")
         except (ArithmeticError, RuntimeError, TypeError, ValueError) as error:
-            if _is_alone(error):
-                fail(1, "another process of this run has ended or cannot be reached")
+            if _lost_contact(error):
+                reason = re.sub(
+                    r"^\[\S+\] | This is typically .*", "", " ".join(str(error).split())
+                )
+                fail(1, f"the processes of this run cannot reach each other: {reason}")
             if not _is_lightnings(error):
                 raise
             fail(2, f"Lightning cannot do this with these options: {error}")
@@ -157,6 +160,11 @@ class MNISTCLI(LightningCLI):
                 args=args,
                 auto_configure_optimizers=False,
             )
+        except BaseException:
+            if launcher := hasattr(self, "trainer") and self.trainer.strategy.launcher:
+                # Processes that this one has started may wait for it for ever.
+                launcher.kill(getattr(signal, "SIGKILL", signal.SIGTERM))
+            raise
         finally:
             if self._lock is not None:
                 self._lock.release()
@@ -371,9 +379,9 @@ class MNISTCLI(LightningCLI):
                     self.trainer.loggers = []  # they have this test already
             saved = [Path(kept.best_model_path) for kept in self._kept if kept.best_model_path]
             self.ckpt_path = saved[0] if saved else None
-            reads = saved and self.trainer.is_global_zero  # other machines may not see the file
-            checkpoint = checkpoints.read(saved[0]) if reads else {}
-            self.checkpoint = self.trainer.strategy.broadcast(checkpoint)
+            # Other machines may not see the file; the strategy gives them these weights.
+            reads = saved and self.trainer.is_global_zero
+            self.checkpoint = checkpoints.read(saved[0]) if reads else {}
             self._load_weights()
             self.test(**kwargs)
 
@@ -479,7 +487,7 @@ class MNISTCLI(LightningCLI):
             yield
         except BaseException as error:
             last = self.run_dir and self.run_dir / "checkpoints" / "last.ckpt"
-            goes_on = isinstance(error, broken_off) or _is_alone(error)
+            goes_on = isinstance(error, broken_off) or _lost_contact(error)
             if goes_on and last and last.exists() and self.trainer.is_global_zero:
                 root = self.config[self.subcommand].trainer.default_root_dir
                 where = f" --trainer.default_root_dir {shlex.quote(str(root))}" if root else ""
@@ -641,7 +649,7 @@ class _SaveConfig(EpochCallback, SaveConfigCallback):
 
 
 class _StopAtOnce(EpochCallback):
-    """Has SIGTERM end the work of all processes at once.
+    """Has SIGTERM end the work at once.
 
     Lightning puts a handler of its own before ours, which with several processes waits for the
     others to take part in a broadcast, for ever where they do not.
@@ -650,7 +658,7 @@ class _StopAtOnce(EpochCallback):
     @override
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         if threading.current_thread() is threading.main_thread():
-            signal.signal(signal.SIGTERM, partial(_stop, trainer))
+            signal.signal(signal.SIGTERM, _stop)
 
     on_validation_start = on_test_start = on_predict_start = on_train_start
 
@@ -691,7 +699,6 @@ class _Keep(EpochCallback, ModelCheckpoint):
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         super().on_train_end(trainer, pl_module)
         self._rename(trainer)
-        trainer.strategy.barrier()  # the others read it too
 
     @override
     def _save_checkpoint(self, trainer: Trainer, filepath: str) -> None:
@@ -800,8 +807,8 @@ def _is_lightnings(error: Exception) -> bool:
     return str(frame.f_globals.get("__name__")).startswith("lightning.")
 
 
-def _is_alone(error: BaseException) -> bool:
-    """Returns whether an error says that another process of a run does not answer."""
+def _lost_contact(error: BaseException) -> bool:
+    """Returns whether an error says that the processes of a run cannot reach each other."""
     if not distributed.is_available():
         return False
     return isinstance(error, distributed.DistError) or "/gloo/" in str(error)
@@ -819,15 +826,13 @@ def _sigterm_as_exception() -> Iterator[None]:
     if threading.current_thread() is not threading.main_thread():
         yield  # signals are the main thread's
         return
-    before = signal.signal(signal.SIGTERM, partial(_stop, None))
+    before = signal.signal(signal.SIGTERM, _stop)
     try:
         yield
     finally:
         signal.signal(signal.SIGTERM, before)
 
 
-def _stop(trainer: Trainer | None, signum: int, frame: FrameType | None) -> NoReturn:
+def _stop(signum: int, frame: FrameType | None) -> NoReturn:
     signal.signal(signum, signal.SIG_IGN)  # once is enough
-    if trainer is not None and trainer.strategy.launcher is not None:
-        trainer.strategy.launcher.kill(signal.SIGTERM)  # the processes that this one has started
     raise SIGTERMException

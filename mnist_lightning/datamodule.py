@@ -228,8 +228,6 @@ class MNISTDataModule(LightningDataModule):
                 f"of {len(whole):,} images it must leave some to train and some to validate",
             )
         self.train_set, self.val_set = whole.part(order[val_size:]), whole.part(order[:val_size])
-        # Not in a hook for batches: it would take the place of the model's own.
-        self.train_set.augment = self.augment
         test = IndexedImages(_images(files, "t10k"), _labels(files, "t10k"))
         self.test_set = test.part(torch.arange(len(test)))
 
@@ -262,7 +260,12 @@ class MNISTDataModule(LightningDataModule):
     @override
     def train_dataloader(self) -> DataLoader[Batch]:
         share = self.share_of_batch(self.trainer.world_size if self.trainer else 1)
-        return BatchLoader(self._here(self.train_set), batch_size=share, shuffle=True)
+        images = self._here(self.train_set)
+        if self.augment is not None:
+            # Not in a hook for batches: it would take the place of the model's own.
+            augment = self.augment.to(images.labels.device)
+            images = IndexedImages(images.images, images.labels, augment)
+        return BatchLoader(images, batch_size=share, shuffle=True)
 
     @override
     def val_dataloader(self) -> DataLoader[Batch]:
@@ -314,13 +317,13 @@ class IndexedImages(Dataset[Batch]):
     Args:
         images: uint8 of shape ``(N, 1, H, W)``.
         labels: int64 of shape ``(N,)``.
+        augment: Maps the images of a batch to changed ones, where they are.
     """
 
-    def __init__(self, images: Tensor, labels: Tensor) -> None:
+    def __init__(self, images: Tensor, labels: Tensor, augment: nn.Module | None = None) -> None:
         self.images = images
         self.labels = labels
-        self.augment: nn.Module | None = None
-        """Maps the images of a batch to changed ones, where they are."""
+        self.augment = augment
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -344,10 +347,8 @@ class IndexedImages(Dataset[Batch]):
         )
 
     def to(self, device: torch.device) -> Self:
-        """Moves images, labels and ``augment`` to a device and returns itself."""
+        """Moves images and labels to a device and returns itself."""
         self.images, self.labels = self.images.to(device), self.labels.to(device)
-        if self.augment is not None:
-            self.augment.to(device)
         return self
 
 

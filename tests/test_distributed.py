@@ -5,6 +5,7 @@ They run the same command line again, so each test starts one of its own.
 
 import json
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -22,6 +23,7 @@ from mnist_lightning import MNISTClassifier
 from mnist_lightning.datasets import NAMES
 
 TWO = ["--trainer.strategy=ddp", "--trainer.devices=2"]
+ALONE = "the processes of this run cannot reach each other: "
 SHORT = ["--data.source=sample", "--trainer.limit_train_batches=5"]
 # Runs a command line; the first process writes down what Lightning measured.
 SCRIPT = """
@@ -63,12 +65,30 @@ if trainer.is_global_zero:
 torch.distributed.destroy_process_group()  # as the command line does, else Python may abort
 """
 
+# The first process sends itself SIGTERM while it draws and the other one waits for it.
+STOPPED = """
+import os, signal, sys, time
+from mnist_lightning import LearningCurves
+from mnist_lightning.cli import main
 
-def start(folder: Path, script: str, *args: str) -> subprocess.Popen[str]:
-    """Starts a script in a folder."""
+draw = LearningCurves._draw
+
+def stop(self, heading):
+    if len(self.history["val/loss"]) == 2:
+        time.sleep(1)
+        os.kill(os.getpid(), signal.SIGTERM)
+    return draw(self, heading)
+
+LearningCurves._draw = stop
+main(sys.argv[1:])
+"""
+
+
+def start(folder: Path, script: str, *args: str, **variables: str) -> subprocess.Popen[str]:
+    """Starts a script in a folder, with environment variables."""
     (folder / "script.py").write_text(script)
     command = [sys.executable, "script.py", *args]
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", **variables}
     pipe = subprocess.PIPE
     return subprocess.Popen(
         command, cwd=folder, env=environment, stdout=pipe, stderr=pipe, text=True
@@ -107,6 +127,14 @@ def test_each_image_is_counted_once(tmp_path: Path) -> None:
         part = "val" if subcommand == "validate" else "test"
         assert two[f"{part}/acc"] == one[f"{part}/acc"]
         assert two[f"{part}/loss"] == pytest.approx(one[f"{part}/loss"], abs=1e-5)
+
+
+def test_all_processes_test_the_best_epoch(tmp_path: Path) -> None:
+    epochs = ["--trainer.max_epochs=3", "--trainer.check_val_every_n_epoch=2"]  # the last is not it
+    two = metrics(tmp_path, "fit", *SHORT, *epochs, *TWO)
+    one = metrics(tmp_path, "test", "--data.source=sample")
+    assert two["test/acc"] == one["test/acc"]
+    assert two["test/loss"] == pytest.approx(one["test/loss"], abs=1e-5)
 
 
 def test_gradients_are_those_of_the_whole_batch(tmp_path: Path) -> None:
@@ -191,11 +219,37 @@ def test_one_stopped_process_ends_the_other(
         process.kill()
         _, err = process.communicate()
     assert "Traceback" not in err
-    if process.returncode == 1 or (rank, sent) == (0, signal.SIGKILL):
-        assert "error: another process of this run has ended or cannot be reached\n" in err
+    alone = process.returncode == 1 or (rank, sent) == (0, signal.SIGKILL)
+    assert alone == (f"error: {ALONE}" in err)
     if process.returncode > 0:
         assert "python -m mnist_lightning fit --ckpt_path last\n" in err
     run(tmp_path, SCRIPT, "fit", "--ckpt_path=last", "--trainer.max_epochs=1", *TWO)
+
+
+@pytest.mark.long
+def test_sigterm_does_not_wait_for_the_other_process(tmp_path: Path) -> None:
+    process = start(tmp_path, STOPPED, "fit", "--data.source=sample", *TWO)
+    try:
+        _, err = process.communicate(timeout=60)  # also the other one holds the pipe open
+    finally:
+        process.kill()
+    assert process.returncode == 143
+    assert err.count("error") == err.count("error: stopped by SIGTERM\n") == 1
+
+
+def test_processes_that_cannot_meet_leave_none_behind(tmp_path: Path) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        process = start(tmp_path, SCRIPT, "fit", *SHORT, *TWO, MASTER_PORT=str(port))
+        try:
+            _, err = process.communicate(timeout=60)  # also the other one holds the pipe open
+        finally:
+            process.kill()
+    assert process.returncode == 1
+    assert re.search(f"^error: {ALONE}.*EADDRINUSE", err, re.MULTILINE)
+    assert not (tmp_path / "lightning_logs").exists()
 
 
 def wait_for_epoch(folder: Path) -> None:
@@ -282,7 +336,7 @@ def test_one_killed_machine_ends_the_other(tmp_path: Path, rank: int) -> None:
         statuses = wait_for(nodes, 60)
     assert 0 not in statuses
     survivor = (tmp_path / f"log_{1 - rank}").read_text()
-    assert "error: another process of this run has ended or cannot be reached\n" in survivor
+    assert f"error: {ALONE}" in survivor
     nodes = start_machines(folders, "--ckpt_path=last", "--trainer.max_epochs=1")
     assert wait_for(nodes, 60) == [0, 0], (tmp_path / "log_0").read_text()
     assert (tmp_path / "lightning_logs" / "version_0" / "results.json").exists()

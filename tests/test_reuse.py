@@ -298,6 +298,13 @@ def test_our_module_takes_what_follows_images_and_labels() -> None:
     assert {"train/loss", "val/acc"} <= fitting.callback_metrics.keys()
 
 
+def test_a_batch_of_another_kind_is_refused_in_a_sentence() -> None:
+    one = {"image": torch.rand(1, 28, 28), "label": torch.tensor(3)}
+    loader: DataLoader[Any] = DataLoader([one])  # type: ignore[arg-type]
+    with pytest.raises(TypeError, match="must begin with images and labels; it is a dict"):
+        quiet_trainer(max_epochs=1).fit(MNISTClassifier(), loader, loader)
+
+
 @pytest.fixture
 def their_line(workdir: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
     """Makes arguments the command line of this process."""

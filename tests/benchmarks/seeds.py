@@ -5,9 +5,10 @@
     python tests/benchmarks/seeds.py --config configs/notebook.yaml configs/fast.yaml
 
 Several take turns; their time is that of the whole command, divided by that of the first with the
-same seed. ``PYTHON`` is that of a virtual environment with TensorFlow; without it Keras is left
-out. Other options are handed on to ``fit``. The data come from ``--data_dir``, else they are
-downloaded as the package does it. The runs stay below ``--folder``, or are removed.
+same seed, and means something where they run one at a time. ``PYTHON`` is that of a virtual
+environment with TensorFlow; without it Keras is left out. Other options are handed on to ``fit``.
+The data come from ``--data_dir``, else they are downloaded as the package does it. The runs stay
+below ``--folder``, or are removed.
 """
 
 import json
@@ -33,7 +34,7 @@ def ours(config: Path | None, seed: int, options: Namespace) -> tuple[float, flo
     command = ["-m", "mnist_lightning", "fit", "--data.source=mnist"]
     command += [f"--config={config}"] if config else []
     command += [f"--seed_everything={seed}", f"--data.data_dir={options.data_dir}", *options.rest]
-    folder = options.folder / (config.stem if config else "ours") / f"seed_{seed}"
+    folder = options.folder / str(config or "ours").replace(os.sep, "_") / f"seed_{seed}"
     run([sys.executable, *command, f"--trainer.default_root_dir={folder}"], options)
     results = json.loads((folder / "lightning_logs/version_0/results.json").read_text())
     return results["test/acc"], results["test/loss"]
@@ -73,7 +74,7 @@ def main() -> None:
         options.folder = (options.folder or Path(temporary)).absolute()
         options.data_dir = (options.data_dir or Path(temporary, "data")).absolute()
         contenders: dict[str, tuple[Callable[..., tuple[float, float]], int]] = {
-            config.stem if config else "ours": (partial(ours, config), options.seeds)
+            str(config or "ours"): (partial(ours, config), options.seeds)
             for config in options.config
         }
         if options.keras:
