@@ -379,9 +379,9 @@ class MNISTCLI(LightningCLI):
                     self.trainer.loggers = []  # they have this test already
             saved = [Path(kept.best_model_path) for kept in self._kept if kept.best_model_path]
             self.ckpt_path = saved[0] if saved else None
-            # Other machines may not see the file; the strategy gives them these weights.
-            reads = saved and self.trainer.is_global_zero
-            self.checkpoint = checkpoints.read(saved[0]) if reads else {}
+            reads = saved and self.trainer.is_global_zero  # other machines may not see the file
+            checkpoint = checkpoints.read(saved[0]) if reads else {}
+            self.checkpoint = self.trainer.strategy.broadcast(checkpoint)
             self._load_weights()
             self.test(**kwargs)
 

@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 import pytest
 import torch
-from lightning.pytorch import LightningModule, Trainer
+from lightning.pytorch import LightningModule
 from mirror import Files, Server, sending
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
@@ -144,29 +144,6 @@ def test_a_single_item_is_the_same_image(sample: MNISTDataModule) -> None:
     assert image.shape == (1, 28, 28)
     torch.testing.assert_close(image, images[0])
     assert int(label) == int(labels[0])
-
-
-def test_trains_a_module_that_was_not_written_for_it(sample: MNISTDataModule) -> None:
-    class Foreign(LightningModule):
-        def __init__(self) -> None:
-            super().__init__()
-            self.layer = nn.Linear(784, 10)
-
-        def training_step(self, batch: Any, batch_idx: int) -> Tensor:
-            x, y = batch
-            return nn.functional.cross_entropy(self.layer(x.view(x.size(0), -1)), y)
-
-        def validation_step(self, batch: Any, batch_idx: int) -> None:
-            self.log("loss", self.training_step(batch, batch_idx))
-
-        def configure_optimizers(self) -> torch.optim.Optimizer:
-            return torch.optim.SGD(self.parameters(), lr=0.1)
-
-    trainer = Trainer(
-        max_steps=3, logger=False, enable_checkpointing=False, enable_progress_bar=False
-    )
-    trainer.fit(Foreign(), sample)
-    assert trainer.global_step == 3
 
 
 class Negative(nn.Module):
