@@ -98,7 +98,6 @@ class ComponentModule(LightningModule):
         self,
         net: nn.Module,
         optimizer: Callable[..., torch.optim.Optimizer] = torch.optim.Adam,
-        normalize: bool = True,
     ) -> None:
         super().__init__()
         self.save_hyperparameters(ignore=["net", "optimizer"])
@@ -226,14 +225,19 @@ def trainer(folder: Path, curves: LearningCurves, epochs: int = 2) -> Trainer:
         TrainingImages(),
         ModelCheckpoint(folder / "checkpoints", save_last=True),
     ]
-    options = CONFIG["trainer"] | {"max_epochs": epochs, "enable_progress_bar": False}
-    return Trainer(
+    options = CONFIG["trainer"] | {"max_epochs": epochs}
+    return quiet_trainer(
         **options,
         callbacks=callbacks,
         logger=CSVLogger(folder, "csv"),
-        enable_model_summary=False,
+        enable_checkpointing=True,
         accelerator="cpu",
     )
+
+
+def assert_same_weights(one: LightningModule, other: LightningModule) -> None:
+    for name, value in one.state_dict().items():
+        assert torch.equal(value, other.state_dict()[name]), name
 
 
 @pytest.mark.parametrize("style", MODELS)
@@ -287,8 +291,7 @@ def test_our_module_with_their_data(tmp_path: Path, drawn: list[Drawing]) -> Non
     torch.testing.assert_close(probabilities.sum(dim=1), torch.ones(50))
     path = tmp_path / "checkpoints" / "last.ckpt"
     loaded = MNISTClassifier.load_from_checkpoint(path, weights_only=True)
-    for name, value in model.state_dict().items():
-        assert torch.equal(value, loaded.state_dict()[name])
+    assert_same_weights(model, loaded)
 
 
 def test_our_module_takes_what_follows_images_and_labels() -> None:
@@ -329,8 +332,7 @@ def test_our_data_on_their_command_line(their_line: Callable[..., None], workdir
     assert {path.name for path in folder.glob("*.png")} == {"curves.png", "confusion_matrix.png"}
     (path,) = folder.glob("checkpoints/*.ckpt")
     loaded = ComponentModule.load_from_checkpoint(path, weights_only=True, net=TwoLayers(8))
-    for name, value in cli.model.state_dict().items():
-        assert torch.equal(value, loaded.state_dict()[name])
+    assert_same_weights(cli.model, loaded)
     again = MNISTDataModule.load_from_checkpoint(path, weights_only=True)
     assert again.hparams["source"] == "sample"
 
@@ -352,5 +354,4 @@ def test_our_module_on_their_command_line(their_line: Callable[..., None], workd
     (path,) = (workdir / "lightning_logs").rglob("*.ckpt")
     loaded = MNISTClassifier.load_from_checkpoint(path, weights_only=True, network=TwoLayers(8))
     assert loaded.learning_rate == 0.01
-    for name, value in cli.model.state_dict().items():
-        assert torch.equal(value, loaded.state_dict()[name])
+    assert_same_weights(cli.model, loaded)

@@ -19,6 +19,7 @@ from argparse import ArgumentParser, Namespace
 from pathlib import Path
 
 import torch
+from contender import median_and_range, run
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator
 
@@ -45,15 +46,12 @@ def contenders(options: Namespace) -> dict[str, list[str]]:
     return commands
 
 
-def run(command: list[str], data_dir: Path, *options: str) -> dict[str, float]:
+def train(command: list[str], data_dir: Path, *options: str) -> dict[str, float]:
     """Runs a contender in a folder of its own and returns what it reports."""
     python, script, *fixed = command
     command = [python, str(HERE / script), *fixed, f"--data_dir={data_dir}", *options]
     with tempfile.TemporaryDirectory() as folder:
-        done = subprocess.run(command, cwd=folder, capture_output=True, text=True)
-    if done.returncode:
-        sys.exit(f"{' '.join(command)} failed:\n{done.stderr}")
-    result: dict[str, float] = json.loads(done.stdout.splitlines()[-1])
+        result: dict[str, float] = json.loads(run(command, cwd=folder).splitlines()[-1])
     return result
 
 
@@ -66,11 +64,6 @@ def start(arguments: list[str]) -> float:
             [sys.executable, *arguments], cwd=folder, env=path, stdout=subprocess.PIPE, text=True
         )
         return float(done.stdout.splitlines()[-1]) - begin
-
-
-def spread(values: list[float]) -> str:
-    """Returns median and range."""
-    return f"{statistics.median(values):.2f} ({min(values):.2f}-{max(values):.2f})"
 
 
 def compare(options: Namespace) -> None:
@@ -87,8 +80,8 @@ def compare(options: Namespace) -> None:
     for number in range(options.rounds):
         seed = f"--seed={number}"
         for name, command in commands.items():
-            results[name].append(run(command, options.data_dir, seed))
-        results["ours, fast.yaml"].append(run(commands["ours"], options.data_dir, seed, *fast))
+            results[name].append(train(command, options.data_dir, seed))
+        results["ours, fast.yaml"].append(train(commands["ours"], options.data_dir, seed, *fast))
         imports.append(start(reference))
         starts.append(start(fit))
         latest = {name: round(rows[-1]["seconds"], 2) for name, rows in results.items()}
@@ -98,7 +91,7 @@ def compare(options: Namespace) -> None:
     for name, rows in results.items():
         columns = {key: [row[key] for row in rows] for key in rows[0]}
         accuracy = statistics.mean(columns["accuracy"])
-        timed = spread(columns["seconds"])
+        timed = median_and_range(columns["seconds"])
         print(f"| {name} | {timed} | {accuracy:.2%} | {max(columns['memory']):.0f} MB |")
 
     print("\n| ratio | median (range) |\n|---|---|")
@@ -109,7 +102,7 @@ def compare(options: Namespace) -> None:
     pairs.append(("command to first step", "the imports alone"))
     for ours, other in pairs:
         ratios = [a / b for a, b in zip(seconds[ours], seconds[other], strict=True)]
-        print(f"| {ours} / {other} | {spread(ratios)} |")
+        print(f"| {ours} / {other} | {median_and_range(ratios)} |")
 
 
 def draw(options: Namespace) -> None:
@@ -120,7 +113,7 @@ def draw(options: Namespace) -> None:
         rates = []
         for size in BATCH_SIZES:
             batch = f"--batch_size={size}"
-            seconds = run(command, options.data_dir, batch, "--epochs=2")["seconds"]
+            seconds = train(command, options.data_dir, batch, "--epochs=2")["seconds"]
             rates.append(2 * TRAINED / seconds)
             print(f"{name}, batch size {size}: {rates[-1]:,.0f} images/s")
         axes.plot(BATCH_SIZES, rates, "o-", label=name)

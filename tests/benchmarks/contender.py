@@ -1,8 +1,13 @@
-"""What every contender takes and tells; standard library only, since Keras has its own world."""
+"""What the benchmarks share; standard library only, since Keras has its own world."""
 
 import json
+import statistics
+import subprocess
+import sys
 from argparse import ArgumentParser, Namespace
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 
 def arguments() -> Namespace:
@@ -16,6 +21,23 @@ def arguments() -> Namespace:
     known, rest = parser.parse_known_args()
     known.rest = rest
     return known
+
+
+def run(command: list[str], **options: Any) -> str:
+    """Runs a command and returns what it prints, or ends with what was wrong."""
+    done = subprocess.run(command, capture_output=True, text=True, **options)
+    if done.returncode:
+        sys.exit(f"{' '.join(command)} failed:\n{done.stderr}")
+    printed: str = done.stdout
+    return printed
+
+
+def median_and_range(values: Sequence[float], digits: int = 2) -> str:
+    """Returns them as text."""
+    middle, low, high = (
+        f"{value:.{digits}f}" for value in (statistics.median(values), min(values), max(values))
+    )
+    return f"{middle} ({low}-{high})"
 
 
 def peak_memory() -> float:

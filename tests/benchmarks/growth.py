@@ -10,7 +10,6 @@ it is downloaded as the package does it.
 import json
 import os
 import statistics
-import subprocess
 import sys
 import tempfile
 import time
@@ -18,7 +17,7 @@ from argparse import ArgumentParser
 from pathlib import Path
 from typing import Any
 
-from contender import peak_memory
+from contender import median_and_range, peak_memory, run
 from lightning.pytorch import Callback, Trainer
 
 from mnist_lightning import MNISTDataModule, download
@@ -71,15 +70,7 @@ def measure(times: int, processes: int, threads: int, data_dir: Path) -> tuple[f
     command = [sys.executable, __file__, f"--times={times}", f"--processes={processes}"]
     environment = {**os.environ, "OMP_NUM_THREADS": str(threads)}
     with tempfile.TemporaryDirectory() as folder:
-        done = subprocess.run(
-            [*command, f"--data_dir={data_dir}"],
-            cwd=folder,
-            env=environment,
-            capture_output=True,
-            text=True,
-        )
-        if done.returncode:
-            sys.exit(f"{' '.join(command)} failed:\n{done.stderr}")
+        run([*command, f"--data_dir={data_dir}"], cwd=folder, env=environment)
         files = [Path(folder, f"process_{rank}.json") for rank in range(processes)]
         found = [json.loads(file.read_text()) for file in files]
     seconds = found[0]["seconds"]
@@ -110,8 +101,8 @@ def main() -> None:
     print("|---|---|---|---|---|")
     for (times, processes, threads), rows in results.items():
         seconds, memory = zip(*rows, strict=True)
-        middle = f"{statistics.median(seconds):.1f} s ({min(seconds):.1f}-{max(seconds):.1f})"
-        print(f"| {times}x | {processes} | {threads} | {middle} | {max(memory):,.0f} MB |")
+        columns = (f"{median_and_range(seconds, 1)} s", f"{max(memory):,.0f} MB")
+        print(f"| {times}x | {processes} | {threads} | {' | '.join(columns)} |")
 
 
 if __name__ == "__main__":

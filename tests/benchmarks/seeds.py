@@ -14,7 +14,6 @@ below ``--folder``, or are removed.
 import json
 import os
 import statistics
-import subprocess
 import sys
 import tempfile
 import time
@@ -23,6 +22,8 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
+
+from contender import median_and_range, run
 
 from mnist_lightning import MNISTDataModule
 
@@ -35,7 +36,8 @@ def ours(config: Path | None, seed: int, options: Namespace) -> tuple[float, flo
     command += [f"--config={config}"] if config else []
     command += [f"--seed_everything={seed}", f"--data.data_dir={options.data_dir}", *options.rest]
     folder = options.folder / str(config or "ours").replace(os.sep, "_") / f"seed_{seed}"
-    run([sys.executable, *command, f"--trainer.default_root_dir={folder}"], options)
+    command += [f"--trainer.default_root_dir={folder}"]
+    run([sys.executable, *command], env=environment(options))
     results = json.loads((folder / "lightning_logs/version_0/results.json").read_text())
     return results["test/acc"], results["test/loss"]
 
@@ -44,18 +46,14 @@ def keras(seed: int, options: Namespace) -> tuple[float, float]:
     """The same with the notebook in Keras."""
     script = str(HERE / "keras_notebook.py")
     command = [options.keras, script, f"--seed={seed}", f"--data_dir={options.data_dir}"]
-    result = json.loads(run(command, options).splitlines()[-1])
+    result = json.loads(run(command, env=environment(options)).splitlines()[-1])
     return result["accuracy"], result["loss"]
 
 
-def run(command: list[str], options: Namespace) -> str:
-    """Runs a command and returns what it prints."""
+def environment(options: Namespace) -> dict[str, str]:
+    """Returns that of a run, which has its share of the cores."""
     threads = max(1, len(os.sched_getaffinity(0)) // options.jobs)
-    environment = {**os.environ, "OMP_NUM_THREADS": str(threads)}
-    done = subprocess.run(command, env=environment, capture_output=True, text=True)
-    if done.returncode:
-        sys.exit(f"{' '.join(command)} failed:\n{done.stderr}")
-    return done.stdout
+    return {**os.environ, "OMP_NUM_THREADS": str(threads)}
 
 
 def main() -> None:
@@ -103,8 +101,8 @@ def main() -> None:
     for name, rows in results.items():
         accuracies, losses, times = zip(*rows, strict=True)
         ratios = [mine / other for mine, other in zip(times, reference, strict=False)]
-        ratio = f"{statistics.median(ratios):.2f} ({min(ratios):.2f}-{max(ratios):.2f})"
-        columns = (str(len(rows)), spread(accuracies, 3) + " %", spread(losses, 4), ratio)
+        means = (spread(accuracies, 3) + " %", spread(losses, 4))
+        columns = (str(len(rows)), *means, median_and_range(ratios))
         print(f"| {name} | {' | '.join(columns)} |")
 
 
