@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 from typing_extensions import override
 
-from mnist_lightning.errors import require
+from mnist_lightning.errors import check_number
 
 KNOTS = 4  # of the elastic grid, along each axis
 
@@ -57,12 +57,7 @@ class RandomDistortion(nn.Module):
         self.elastic = elastic
         self.stroke = stroke
         for name in ("rotation", "scale", "shear", "translation", "elastic", "stroke"):
-            require(
-                name,
-                getattr(self, name),
-                lambda value: 0 <= value < math.inf,
-                "it must not be negative (0 leaves it out)",
-            )
+            check_number(name, getattr(self, name), at_least=0, hint="0 disables it")
 
     @override
     def forward(self, images: Tensor) -> Tensor:

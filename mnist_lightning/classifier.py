@@ -14,13 +14,16 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.optim import AdamW, Optimizer
 from torch.optim.lr_scheduler import OneCycleLR
-from torchmetrics import Metric, MetricCollection
+from torchmetrics import MetricCollection
 from typing_extensions import override
 
-from mnist_lightning import checkpoints, digits, keras_file
-from mnist_lightning.digits import UnreadablePictureError
-from mnist_lightning.errors import DivergedError, is_module, require
+from mnist_lightning.errors import DivergedError, check_choice, check_module, check_number
+from mnist_lightning.metrics import MeanOverImages
 from mnist_lightning.network import DigitCNN, check_arguments
+from mnist_lightning.pictures import normalize, reading
+from mnist_lightning.pictures.normalize import UnreadablePictureError
+from mnist_lightning.pretrained import keras
+from mnist_lightning.runs import checkpoints
 from mnist_lightning.sam import SharpnessAwareAdamW
 
 
@@ -75,42 +78,12 @@ class MNISTClassifier(LightningModule):
     ) -> None:
         super().__init__()
         check_arguments(dropout, num_classes)  # also where another network is given
-        require(
-            "network",
-            network,
-            is_module,
-            "it must be a torch.nn.Module",
-        )
-        require(
-            "learning_rate",
-            learning_rate,
-            lambda value: 0 < value < math.inf,
-            "it must be a positive number (the default is 0.001)",
-        )
-        require(
-            "schedule",
-            schedule,
-            lambda value: value in ("constant", "one_cycle"),
-            "it must be constant or one_cycle",
-        )
-        require(
-            "label_smoothing",
-            label_smoothing,
-            lambda value: 0 <= value < 1,
-            "it must lie in [0, 1) (0 switches it off)",
-        )
-        require(
-            "weight_decay",
-            weight_decay,
-            lambda value: 0 <= value < math.inf,
-            "it must not be negative (0 switches it off)",
-        )
-        require(
-            "sam_radius",
-            sam_radius,
-            lambda value: 0 <= value < math.inf,
-            "it must not be negative (0 leaves it out)",
-        )
+        check_module("network", network, "maps images to class logits")
+        check_number("learning_rate", learning_rate, above=0, hint="the default is 0.001")
+        check_choice("schedule", schedule, ("constant", "one_cycle"))
+        check_number("label_smoothing", label_smoothing, at_least=0, below=1, hint="0 disables it")
+        check_number("weight_decay", weight_decay, at_least=0, hint="0 disables it")
+        check_number("sam_radius", sam_radius, at_least=0, hint="0 disables it")
         # NumPy's numbers could not be read from a checkpoint again.
         learning_rate = float(learning_rate)
         self.save_hyperparameters(ignore=["network"])
@@ -162,7 +135,7 @@ class MNISTClassifier(LightningModule):
         Raises:
             CheckpointError: If the file cannot be read or is of another network.
         """
-        weights, dropout = keras_file.read(Path(path))
+        weights, dropout = keras.read(Path(path))
         if dropout is not None:
             arguments = {"dropout": dropout, **arguments}
         model = cls(**arguments)
@@ -262,17 +235,17 @@ class MNISTClassifier(LightningModule):
             >>> MNISTClassifier.from_pretrained().predict_images([paper]).argmax(dim=1)
             tensor([1])
         """
-        inputs = [torch.zeros(0, 1, digits.SIZE, digits.SIZE)]
+        inputs = [torch.zeros(0, 1, normalize.SIZE, normalize.SIZE)]
         for image in images:
             name, picture = (
                 ("the picture", image)
                 if isinstance(image, Image.Image)
-                else next(digits.read_pictures(Path(image)))
+                else next(reading.read_pictures(Path(image)))
             )
             try:
                 if isinstance(picture, UnreadablePictureError):
                     raise picture
-                inputs.append(digits.to_digit(picture).unsqueeze(0))
+                inputs.append(normalize.to_digit(picture).unsqueeze(0))
             except UnreadablePictureError as error:
                 raise UnreadablePictureError(f"{name} {error}") from error
         training = self.training
@@ -337,30 +310,3 @@ class MNISTClassifier(LightningModule):
             if metrics["loss"].update_count == 1:  # once: Lightning computes it when the epoch ends
                 self.log_dict(metrics, on_step=False, on_epoch=True)
         return loss, logits
-
-
-class MeanOverImages(Metric):
-    """The mean over all images of something that is summed up over each batch.
-
-    Two additions where the data are; torchmetrics' own ``MeanMetric`` makes seven, and either looks
-    for NaN, for which each step would wait for the GPU, or ignores weights (as of 1.9).
-    """
-
-    full_state_update = False
-    total: Tensor
-    images: Tensor
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.add_state("total", torch.zeros(()), dist_reduce_fx="sum")
-        self.add_state("images", torch.zeros(()), dist_reduce_fx="sum")
-
-    @override
-    def update(self, total: Tensor, images: int) -> None:
-        """Adds a batch: the sum over its images and their number."""
-        self.total.add_(total)
-        self.images.add_(images)
-
-    @override
-    def compute(self) -> Tensor:
-        return self.total / self.images

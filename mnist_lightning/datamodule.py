@@ -1,31 +1,34 @@
 """MNIST as a LightningDataModule."""
 
 import logging
-import operator
 import os
-import struct
-import warnings
-from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Any, Literal
 
-import numpy as np
 import torch
 from lightning.pytorch import LightningDataModule
 from lightning.pytorch.overrides.distributed import UnrepeatedDistributedSampler
 from torch import Tensor, nn
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import DataLoader
 from typing_extensions import override
 
-from mnist_lightning import download
-from mnist_lightning.datasets import DATASETS, SAMPLE
-from mnist_lightning.digits import PictureDigits, find_pictures
-from mnist_lightning.errors import InvalidArgumentError, MissingDataError, is_module, require
+from mnist_lightning.data import download
+from mnist_lightning.data.datasets import DATASETS, SAMPLE
+from mnist_lightning.data.in_memory import Batch, BatchLoader, IndexedImages, parse_idx
+from mnist_lightning.errors import (
+    InvalidArgumentError,
+    MissingDataError,
+    check,
+    check_choice,
+    check_integer,
+    check_module,
+    check_number,
+)
+from mnist_lightning.pictures.reading import PictureDigits, find_pictures
 
 log = logging.getLogger(__name__)
 
-Batch = tuple[Tensor, Tensor]
-SAMPLE_DIR = Path(__file__).parent / "sample"
+SAMPLE_DIR = Path(__file__).parent / "data" / "sample"
 
 
 class MNISTDataModule(LightningDataModule):
@@ -79,62 +82,33 @@ class MNISTDataModule(LightningDataModule):
         dataset: Literal["MNIST", "FashionMNIST", "KMNIST"] = "MNIST",
     ) -> None:
         super().__init__()
-        require(
-            "data_dir",
-            data_dir,
-            _is_path,
-            "it must be the path of a folder",
-        )
-        require(
-            "batch_size",
-            batch_size,
-            lambda value: 1 <= operator.index(value) < 1 << 31,
-            "it must be at least 1",
-        )
-        require(
+        check("data_dir", data_dir, _is_path, "it must be the path of a folder")
+        check_integer("batch_size", batch_size, 1, 2**31 - 1)
+        check_number(
             "val_fraction",
             val_fraction,
-            lambda value: 0 < value < 1,
-            "it must lie between 0 and 1, both excluded (0.2 keeps 48,000 images for training)",
+            above=0,
+            below=1,
+            hint="0.2 keeps 48,000 images for training",
         )
-        require(
-            "dataset",
-            dataset,
-            lambda value: value in DATASETS,
-            f"it must be one of {', '.join(DATASETS)}",
-        )
-        require(
-            "source",
-            source,
-            lambda value: value in ("auto", "mnist", "sample"),
-            "it must be auto, mnist or sample",
-        )
-        require(
+        check_choice("dataset", dataset, DATASETS)
+        check_choice("source", source, ("auto", "mnist", "sample"))
+        check(
             "source",
             source,
             lambda value: value != "sample" or dataset == "MNIST",
             f"the sample is of MNIST, and dataset is {dataset}",
         )
-        require(
-            "split_seed",
-            split_seed,
-            lambda value: 0 <= operator.index(value) < 1 << 63,
-            "it must lie in 0 to 2**63 - 1",
-        )
-        require(
-            "augment",
-            augment,
-            is_module,
-            "it must be a torch.nn.Module that maps images to images",
-        )
+        check_integer("split_seed", split_seed, 0, 2**63 - 1)
+        check_module("augment", augment, "maps images to images")
         images = [images] if isinstance(images, str) else images
-        require(
+        check(
             "images",
             images,
             lambda value: value is None or (value and all(map(_is_path, value))),
             "it must name files, folders, or patterns such as 'scans/*.png'",
         )
-        require(
+        check(
             "images",
             images,
             lambda value: value is None or dataset == "MNIST",
@@ -237,7 +211,7 @@ class MNISTDataModule(LightningDataModule):
         Raises:
             InvalidArgumentError: If they cannot be shared out evenly.
         """
-        require(
+        check(
             "batch_size",
             self.batch_size,
             lambda value: value % processes == 0,
@@ -308,67 +282,6 @@ class MNISTDataModule(LightningDataModule):
         return images.to(self.trainer.strategy.root_device) if self.trainer else images
 
 
-class IndexedImages(Dataset[Batch]):
-    """Images and labels in memory that give a whole batch in one indexing call.
-
-    Loading image by image and stacking them costs more than the training step of a small network.
-    A DataLoader of your own over it needs a ``collate_fn`` that returns its argument.
-
-    Args:
-        images: uint8 of shape ``(N, 1, H, W)``.
-        labels: int64 of shape ``(N,)``.
-        augment: Maps the images of a batch to changed ones, where they are.
-    """
-
-    def __init__(self, images: Tensor, labels: Tensor, augment: nn.Module | None = None) -> None:
-        self.images = images
-        self.labels = labels
-        self.augment = augment
-
-    def __len__(self) -> int:
-        return len(self.labels)
-
-    @override
-    def __getitem__(self, index: int) -> Batch:
-        images, labels = self.__getitems__([index])
-        return images[0], labels[0]
-
-    def __getitems__(self, indices: list[int] | Tensor) -> Batch:
-        """Returns the batch that the loader asks for: images in [0, 1] and labels."""
-        batch = self.part(torch.as_tensor(indices, device=self.labels.device))
-        images = batch.images.float().div_(255)
-        return images if self.augment is None else self.augment(images), batch.labels
-
-    def part(self, indices: Tensor) -> "IndexedImages":
-        """Returns copies of some of the images and labels."""
-        # Twice as fast as images[indices].
-        return IndexedImages(
-            self.images.index_select(0, indices), self.labels.index_select(0, indices)
-        )
-
-    def to(self, device: torch.device) -> Self:
-        """Moves images and labels to a device and returns itself."""
-        self.images, self.labels = self.images.to(device), self.labels.to(device)
-        return self
-
-
-class BatchLoader(DataLoader[Batch]):
-    """A DataLoader over ``IndexedImages`` that asks for whole batches and starts no workers.
-
-    The order of an epoch comes from its sampler, also from one that Lightning puts there, and goes
-    to the device of the images in one piece.
-    """
-
-    dataset: IndexedImages
-    batch_size: int
-
-    @override
-    def __iter__(self) -> Iterator[Batch]:  # type: ignore[override]
-        order = torch.from_numpy(np.fromiter(self.sampler, np.int64))
-        for chosen in torch.split(order.to(self.dataset.labels.device), self.batch_size):
-            yield self.dataset.__getitems__(chosen)
-
-
 def _is_path(value: Any) -> bool:
     return bool(value) and b"\0" not in os.fsencode(str(os.fspath(value)))
 
@@ -378,20 +291,8 @@ def _as_it_is(batch: Any) -> Any:
 
 
 def _images(files: dict[str, bytes], part: str) -> Tensor:
-    return _parse_idx(files[f"{part}-images-idx3-ubyte"]).unsqueeze(1)
+    return parse_idx(files[f"{part}-images-idx3-ubyte"]).unsqueeze(1)
 
 
 def _labels(files: dict[str, bytes], part: str) -> Tensor:
-    return _parse_idx(files[f"{part}-labels-idx1-ubyte"]).long()
-
-
-def _parse_idx(content: bytes) -> Tensor:
-    """Reads unsigned bytes in IDX format: magic number, sizes as big-endian int32, the data.
-
-    The tensor lies in ``content`` and is not to be written to.
-    """
-    header = 4 + 4 * content[3]
-    shape = struct.unpack(f">{content[3]}i", content[4:header])
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", "The given buffer is not writable")
-        return torch.frombuffer(content, dtype=torch.uint8, offset=header).view(shape)
+    return parse_idx(files[f"{part}-labels-idx1-ubyte"]).long()

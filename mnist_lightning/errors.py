@@ -1,6 +1,11 @@
-"""Errors that a user can mend: the command line prints each as one sentence."""
+"""Errors that the user can fix, and one-line checks of arguments.
 
-from collections.abc import Callable
+The command line prints each :class:`UserError` as one sentence, without a traceback.
+"""
+
+import math
+import operator
+from collections.abc import Callable, Collection
 from contextlib import suppress
 from typing import Any
 
@@ -9,7 +14,7 @@ from typing_extensions import override
 
 
 class UserError(Exception):
-    """A run that cannot go on; its message is one sentence that names the cause and the way out.
+    """A failure whose message names the cause and the way out in one sentence.
 
     Attributes:
         exit_code: Exit status of the command line.
@@ -19,11 +24,11 @@ class UserError(Exception):
 
 
 class InvalidArgumentError(UserError, ValueError):
-    """An argument that is out of range.
+    """An argument with an invalid value.
 
     Args:
         name: Name of the argument, as in the signature.
-        value: The value that was given.
+        value: The invalid value.
         requirement: What the value must be, and a hint.
     """
 
@@ -36,47 +41,110 @@ class InvalidArgumentError(UserError, ValueError):
     @override
     def __str__(self) -> str:
         name, value, requirement = self.args
-        shown = repr(value)
-        return f"{name} is {shown if len(shown) <= 200 else shown[:199] + '…'}; {requirement}"
+        text = repr(value)
+        return f"{name} is {text if len(text) <= 200 else text[:199] + '…'}; {requirement}"
 
 
-def require(name: str, value: Any, holds: Callable[[Any], bool], requirement: str) -> None:
-    """Checks an argument, whatever its type.
+class DivergedError(UserError):
+    """Training diverged: a loss or a weight is NaN or infinite."""
+
+
+class DataError(UserError):
+    """A data set cannot be downloaded or read."""
+
+
+class MissingDataError(DataError):
+    """Files are neither in the data folder nor available from any mirror."""
+
+
+class CheckpointError(UserError):
+    """A checkpoint is missing, damaged or does not match the network."""
+
+
+def check(name: str, value: Any, is_valid: Callable[[Any], Any], requirement: str) -> None:
+    """Checks an argument of any type.
 
     Args:
         name: Name of the argument, as in the signature.
-        value: The value that was given.
-        holds: Returns whether it will do, or raises ``TypeError`` or ``ValueError`` if it cannot
-            tell.
-        requirement: See :class:`InvalidArgumentError`.
+        value: The value to check.
+        is_valid: Returns whether the value is valid; a ``TypeError`` or ``ValueError`` from it
+            also means that it is not.
+        requirement: What the value must be, and a hint, for the message.
 
     Raises:
-        InvalidArgumentError: If the value will not do.
+        InvalidArgumentError: If the value is not valid.
     """
     with suppress(TypeError, ValueError):
-        if holds(value):
+        if is_valid(value):
             return
     raise InvalidArgumentError(name, value, requirement)
 
 
-def is_module(value: Any) -> bool:
-    """Returns whether a value is None or a module that maps something."""
-    return value is None or (
-        isinstance(value, nn.Module) and type(value).forward is not nn.Module.forward
+def check_number(
+    name: str,
+    value: Any,
+    *,
+    above: float = -math.inf,
+    at_least: float = -math.inf,
+    below: float = math.inf,
+    hint: str = "",
+) -> None:
+    """Checks that an argument is a finite number within bounds.
+
+    Raises:
+        InvalidArgumentError: If it is not.
+    """
+    bounds = [f"above {above:g}"] if above > -math.inf else []
+    bounds += [f"at least {at_least:g}"] if at_least > -math.inf else []
+    bounds += [f"below {below:g}"] if below < math.inf else []
+    check(
+        name,
+        value,
+        lambda number: above < number < below and number >= at_least,
+        f"it must be {' and '.join(bounds) or 'a finite number'}{hint and f' ({hint})'}",
     )
 
 
-class DivergedError(UserError):
-    """A training whose loss or weights are no finite numbers any more."""
+def check_integer(name: str, value: Any, at_least: int, at_most: int) -> None:
+    """Checks that an argument is an integer within bounds.
+
+    Raises:
+        InvalidArgumentError: If it is not.
+    """
+    check(
+        name,
+        value,
+        lambda number: at_least <= operator.index(number) <= at_most,
+        f"it must be an integer from {at_least:,} to {at_most:,}",
+    )
 
 
-class DataError(UserError):
-    """A data set that cannot be had or read."""
+def check_choice(name: str, value: Any, choices: Collection[str]) -> None:
+    """Checks that an argument is one of several strings.
+
+    Raises:
+        InvalidArgumentError: If it is not.
+    """
+    check(name, value, lambda choice: choice in choices, f"it must be one of {', '.join(choices)}")
 
 
-class MissingDataError(DataError):
-    """Files that are not in the data folder, and that no mirror gave."""
+def check_module(name: str, value: Any, task: str) -> None:
+    """Checks that an argument is None or a module with a ``forward``.
 
+    Args:
+        name: Name of the argument, as in the signature.
+        value: The value to check.
+        task: What the module must do, for the message: "maps images to logits".
 
-class CheckpointError(UserError):
-    """A checkpoint that is missing, damaged or of another network."""
+    Raises:
+        InvalidArgumentError: If it is not.
+    """
+    check(
+        name,
+        value,
+        lambda module: (
+            module is None
+            or (isinstance(module, nn.Module) and type(module).forward is not nn.Module.forward)
+        ),
+        f"it must be a torch.nn.Module that {task}",
+    )

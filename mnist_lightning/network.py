@@ -1,6 +1,5 @@
 """The network of the notebook, in plain PyTorch."""
 
-import operator
 from typing import Any
 
 import torch
@@ -9,9 +8,9 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.utils.fusion import fuse_conv_bn_weights
 from typing_extensions import override
 
-from mnist_lightning.errors import InvalidArgumentError, require
+from mnist_lightning.errors import InvalidArgumentError, check_integer, check_number
 
-MOST_CLASSES = 10_000  # for which there is room; a slip of the finger would fill the memory
+MAX_CLASSES = 10_000  # for which there is room; a slip of the finger would fill the memory
 
 
 class DigitCNN(nn.Module):
@@ -127,15 +126,5 @@ def check_arguments(dropout: float, num_classes: int) -> None:
     Raises:
         InvalidArgumentError: If one is out of range.
     """
-    require(
-        "dropout",
-        dropout,
-        lambda value: 0 <= value < 1,
-        "it must lie in [0, 1) (0 switches it off)",
-    )
-    require(
-        "num_classes",
-        num_classes,
-        lambda value: 2 <= operator.index(value) <= MOST_CLASSES,
-        f"it must be a whole number from 2 to {MOST_CLASSES:,}",
-    )
+    check_number("dropout", dropout, at_least=0, below=1, hint="0 disables it")
+    check_integer("num_classes", num_classes, 2, MAX_CLASSES)

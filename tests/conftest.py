@@ -6,6 +6,7 @@ import os
 import shutil
 import socket
 import struct
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -21,10 +22,10 @@ from matplotlib.figure import Figure
 from mirror import Files, Server, sending
 from tensorboard.summary.writer import event_file_writer
 
-from mnist_lightning.callbacks.publish import is_trial
 from mnist_lightning.cli import MNISTCLI, main
+from mnist_lightning.data.datasets import DATASETS, IdxDataset, IdxFile
 from mnist_lightning.datamodule import MNISTDataModule
-from mnist_lightning.datasets import DATASETS, IdxDataset, IdxFile
+from mnist_lightning.figures.publish import is_dry_run
 
 if TYPE_CHECKING:
     from selenium.webdriver import Chrome
@@ -147,13 +148,18 @@ def drawn(monkeypatch: pytest.MonkeyPatch) -> list[Drawing]:
     drawings: list[Drawing] = []
 
     def keep(trainer: Trainer, draw: Callable[[], Figure], name: str, tag: str, epoch: int) -> None:
-        if trainer.is_global_zero and not is_trial(trainer):
+        if trainer.is_global_zero and not is_dry_run(trainer):
             # A copy, since a figure may be brought up to date later.
             drawings.append(Drawing(name, tag, epoch, copy.deepcopy(draw())))
 
-    for module in ("evaluation", "first_layer_filters", "learning_curves", "training_images"):
+    for module in (
+        "evaluation_figure",
+        "first_layer_filters",
+        "learning_curves",
+        "training_images",
+    ):
         monkeypatch.setattr(f"mnist_lightning.callbacks.{module}.publish", keep)
-    monkeypatch.setattr("mnist_lightning.cli.publish", keep)
+    monkeypatch.setattr(sys.modules["mnist_lightning.cli.main"], "publish", keep)
     return drawings
 
 

@@ -7,7 +7,7 @@ import pytest
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-from mnist_lightning.plots import STYLE
+from mnist_lightning.figures.style import STYLE
 
 PICTURES = {
     "confusion_matrix.png",

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from torch import Tensor
 
-from mnist_lightning.datasets import IdxDataset
+from mnist_lightning.data.datasets import IdxDataset
 
 
 @dataclass

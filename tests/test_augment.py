@@ -134,7 +134,7 @@ def test_what_comes_from_outside_is_black() -> None:
 @pytest.mark.parametrize("name", ["rotation", "scale", "shear", "translation", "elastic", "stroke"])
 @pytest.mark.parametrize("amount", [-0.1, math.inf, math.nan])
 def test_refuses_amounts_out_of_range(name: str, amount: float) -> None:
-    with pytest.raises(InvalidArgumentError, match=f"^{name} is {amount!r}; it must not"):
+    with pytest.raises(InvalidArgumentError, match=f"^{name} is {amount!r}; it must be at least 0"):
         RandomDistortion(**{name: amount})
 
 

@@ -277,7 +277,7 @@ def test_a_long_value_is_not_shown_whole() -> None:
     with pytest.raises(InvalidArgumentError) as caught:
         MNISTClassifier(learning_rate=[0] * 1000)  # type: ignore[arg-type]
     assert str(caught.value).startswith("learning_rate is [0, 0, ")
-    assert "…; it must be a positive number" in str(caught.value)
+    assert "…; it must be above 0" in str(caught.value)
     assert len(str(caught.value)) < 300
 
 

@@ -18,9 +18,10 @@ from trainers import quiet_trainer
 from typing_extensions import override
 
 from mnist_lightning import MNISTClassifier, MNISTDataModule
-from mnist_lightning.datamodule import SAMPLE_DIR, IndexedImages
-from mnist_lightning.datasets import DATASETS, SAMPLE
-from mnist_lightning.download import load
+from mnist_lightning.data.datasets import DATASETS, SAMPLE
+from mnist_lightning.data.download import load
+from mnist_lightning.data.in_memory import IndexedImages
+from mnist_lightning.datamodule import SAMPLE_DIR
 from mnist_lightning.errors import DataError, InvalidArgumentError, MissingDataError
 
 FASHION = Path("/usr/share/datasets/fashion-mnist")
@@ -206,13 +207,13 @@ def test_augments_images_that_are_trained_on_and_no_others() -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"batch_size": 0}, "batch_size is 0; it must be at least 1"),
-        ({"val_fraction": 1.5}, "val_fraction is 1.5; it must lie between 0 and 1"),
+        ({"batch_size": 0}, "batch_size is 0; it must be an integer from 1"),
+        ({"val_fraction": 1.5}, "val_fraction is 1.5; it must be above 0 and below 1"),
         ({"val_fraction": 0.0}, "val_fraction is 0.0; it must"),
         ({"val_fraction": float("nan")}, "val_fraction is nan; it must"),
-        ({"split_seed": -1}, "split_seed is -1; it must lie in 0 to"),
-        ({"split_seed": 1 << 63}, "split_seed is 9223372036854775808; it must lie in 0 to"),
-        ({"source": "web"}, "source is 'web'; it must be auto, mnist or sample"),
+        ({"split_seed": -1}, "split_seed is -1; it must be an integer from 0 to"),
+        ({"split_seed": 1 << 63}, "split_seed is 9223372036854775808; it must be an integer"),
+        ({"source": "web"}, "source is 'web'; it must be one of auto, mnist, sample"),
         ({"dataset": "CIFAR"}, "dataset is 'CIFAR'; it must be one of MNIST, FashionMNIST, KMNIST"),
         ({"dataset": "KMNIST", "source": "sample"}, "source is 'sample'; the sample is of MNIST,"),
         ({"dataset": "KMNIST", "images": ["a"]}, "images is ['a']; pictures are prepared as"),

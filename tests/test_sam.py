@@ -69,5 +69,5 @@ def test_a_training_measures_each_image_once_and_is_another(
 
 
 def test_a_radius_is_checked() -> None:
-    with pytest.raises(ValueError, match=r"sam_radius is -0.1; it must not be negative"):
+    with pytest.raises(ValueError, match=r"sam_radius is -0.1; it must be at least 0"):
         MNISTClassifier(sam_radius=-0.1)

@@ -1,18 +1,17 @@
 """What callbacks need of arguments, batches and steps, and how they say that it is missing."""
 
-import operator
 from collections.abc import Mapping, Sequence
 from typing import Any, TypeGuard
 
 from lightning.pytorch import LightningModule, Trainer
 from torch import Tensor
 
-from mnist_lightning.errors import require
+from mnist_lightning.errors import check, check_integer
 
-MOST_ALONG_A_SIDE = 20  # of a grid whose captions can still be read
+MAX_GRID_SIZE = 20  # of a grid whose captions can still be read
 
 
-class LackingError(Exception):
+class UnsupportedBatchError(Exception):
     """Something that a callback needs is missing; the message names it."""
 
 
@@ -22,12 +21,7 @@ def check_size(size: int) -> None:
     Raises:
         InvalidArgumentError: If it is out of range.
     """
-    require(
-        "size",
-        size,
-        lambda value: 1 <= operator.index(value) <= MOST_ALONG_A_SIDE,
-        f"it must be a whole number from 1 to {MOST_ALONG_A_SIDE}",
-    )
+    check_integer("size", size, 1, MAX_GRID_SIZE)
 
 
 def check_class_names(class_names: Sequence[str] | None) -> None:
@@ -36,7 +30,7 @@ def check_class_names(class_names: Sequence[str] | None) -> None:
     Raises:
         InvalidArgumentError: If they are no list.
     """
-    require(
+    check(
         "class_names",
         class_names,
         lambda value: value is None or not (isinstance(value, str) or len(value) == 0),
@@ -48,14 +42,14 @@ def images_and_labels(batch: Any) -> tuple[Tensor, Tensor]:
     """Returns the first two parts of a batch; the labels as int64.
 
     Raises:
-        LackingError: If these are not images of any shape and class labels ``(N,)``.
+        UnsupportedBatchError: If these are not images of any shape and class labels ``(N,)``.
     """
     parts = batch[:2] if isinstance(batch, Sequence) else ()
     if len(parts) < 2 or not all(isinstance(part, Tensor) for part in parts):
-        raise LackingError("batches that begin with images and labels")
+        raise UnsupportedBatchError("batches that begin with images and labels")
     images, labels = parts
     if labels.is_floating_point() or labels.shape != images.shape[:1]:
-        raise LackingError(
+        raise UnsupportedBatchError(
             "labels that are whole numbers of shape (N,), "
             f"not {labels.dtype} of shape {tuple(labels.shape)}"
         )
@@ -66,12 +60,14 @@ def check_pictures(images: Tensor, first: Tensor | None = None) -> None:
     """Checks that images can be drawn, beside those of the ``first`` batch.
 
     Raises:
-        LackingError: If they are not grey or coloured pictures ``(N, 1 or 3, H, W)`` of one size.
+        UnsupportedBatchError: If they are not of shape ``(N, 1 or 3, H, W)``, all of one size.
     """
     if images.dim() != 4 or images.shape[1] not in (1, 3):
-        raise LackingError(f"images of shape (N, 1 or 3, H, W), not {tuple(images.shape)}")
+        raise UnsupportedBatchError(f"images of shape (N, 1 or 3, H, W), not {tuple(images.shape)}")
     if first is not None and images.shape[1:] != first.shape[1:]:
-        raise LackingError(f"images of one size, not {first.shape[1:]} and {images.shape[1:]}")
+        raise UnsupportedBatchError(
+            f"images of one size, not {first.shape[1:]} and {images.shape[1:]}"
+        )
 
 
 def logits_of(trainer: Trainer, pl_module: LightningModule, outputs: Any, images: Tensor) -> Tensor:
@@ -80,7 +76,7 @@ def logits_of(trainer: Trainer, pl_module: LightningModule, outputs: Any, images
     They are what the step returned, alone or as ``"logits"`` in a mapping; else ``forward`` is run.
 
     Raises:
-        LackingError: If neither gives logits.
+        UnsupportedBatchError: If neither gives logits.
     """
     logits = outputs.get("logits") if isinstance(outputs, Mapping) else outputs
     if not _are_logits(logits, images):
@@ -88,11 +84,11 @@ def logits_of(trainer: Trainer, pl_module: LightningModule, outputs: Any, images
             with trainer.precision_plugin.forward_context():
                 logits = pl_module(images)
         except (NotImplementedError, TypeError) as error:  # no forward, or one of several arguments
-            raise LackingError(
+            raise UnsupportedBatchError(
                 "a model whose forward takes images alone, or steps that return logits"
             ) from error
     if not _are_logits(logits, images):
-        raise LackingError("a model whose forward maps images to logits (N, num_classes)")
+        raise UnsupportedBatchError("a model whose forward maps images to logits (N, num_classes)")
     return logits.detach().float()
 
 

@@ -8,12 +8,12 @@ from matplotlib.figure import Figure
 from torch import Tensor
 from typing_extensions import override
 
-from mnist_lightning.callbacks.batches import LackingError, check_class_names
-from mnist_lightning.callbacks.evaluation import EvaluationFigure
-from mnist_lightning.callbacks.publish import class_names
-from mnist_lightning.plots import plot_confusion_matrix
+from mnist_lightning.callbacks.batches import UnsupportedBatchError, check_class_names
+from mnist_lightning.callbacks.captions import class_names
+from mnist_lightning.callbacks.evaluation_figure import EvaluationFigure
+from mnist_lightning.figures.confusion_matrix import plot_confusion_matrix
 
-MOST_CLASSES = 64  # of which a figure can still be read
+MAX_CLASSES = 64  # of which a figure can still be read
 
 
 class ConfusionMatrix(EvaluationFigure):
@@ -48,8 +48,8 @@ class ConfusionMatrix(EvaluationFigure):
     @override
     def collect(self, images: Tensor, labels: Tensor, logits: Tensor) -> None:
         classes = logits.shape[1]
-        if classes > MOST_CLASSES:
-            raise LackingError(f"at most {MOST_CLASSES} classes, not {classes}")
+        if classes > MAX_CLASSES:
+            raise UnsupportedBatchError(f"at most {MAX_CLASSES} classes, not {classes}")
         if self._counts is None:
             self._counts = labels.new_zeros(classes + 1, classes)
         # torchmetrics counts with bincount, which waits for the GPU.

@@ -6,9 +6,10 @@ from lightning.pytorch import LightningModule, Trainer
 from torch import nn
 from typing_extensions import override
 
+from mnist_lightning.callbacks.captions import title
 from mnist_lightning.callbacks.epoch_callback import EndCallback
-from mnist_lightning.callbacks.publish import publish, title
-from mnist_lightning.plots import plot_filters
+from mnist_lightning.figures.grids import plot_filters
+from mnist_lightning.figures.publish import publish
 
 log = logging.getLogger(__name__)
 

@@ -10,10 +10,11 @@ from lightning.pytorch.loggers import TensorBoardLogger
 from matplotlib.figure import Figure
 from typing_extensions import override
 
+from mnist_lightning.callbacks.captions import title
 from mnist_lightning.callbacks.epoch_callback import EpochCallback
-from mnist_lightning.callbacks.publish import publish, title
-from mnist_lightning.errors import require
-from mnist_lightning.plots import plot_learning_curves
+from mnist_lightning.errors import check
+from mnist_lightning.figures.learning_curves import plot_learning_curves
+from mnist_lightning.figures.publish import publish
 
 log = logging.getLogger(__name__)
 
@@ -43,7 +44,7 @@ class LearningCurves(EpochCallback):
         accuracy: tuple[str, str] = ("train/acc", "val/acc"),
     ) -> None:
         for name, pair in (("loss", loss), ("accuracy", accuracy)):
-            require(name, pair, _is_pair, "it must be two names, as in its default")
+            check(name, pair, _is_pair, "it must be two names, as in its default")
         self.loss = loss
         self.accuracy = accuracy
         self.history: dict[str, list[float]] = {name: [] for name in (*loss, *accuracy)}

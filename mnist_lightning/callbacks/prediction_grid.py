@@ -9,9 +9,9 @@ from torch import Tensor
 from typing_extensions import override
 
 from mnist_lightning.callbacks.batches import check_class_names, check_size
-from mnist_lightning.callbacks.evaluation import EvaluationFigure
-from mnist_lightning.callbacks.publish import class_names
-from mnist_lightning.plots import plot_prediction_grid
+from mnist_lightning.callbacks.captions import class_names
+from mnist_lightning.callbacks.evaluation_figure import EvaluationFigure
+from mnist_lightning.figures.grids import plot_prediction_grid
 
 
 class PredictionGrid(EvaluationFigure):

@@ -10,15 +10,16 @@ from torch import Tensor
 from typing_extensions import override
 
 from mnist_lightning.callbacks.batches import (
-    LackingError,
+    UnsupportedBatchError,
     check_class_names,
     check_pictures,
     check_size,
     images_and_labels,
 )
+from mnist_lightning.callbacks.captions import class_names, title
 from mnist_lightning.callbacks.epoch_callback import EpochCallback
-from mnist_lightning.callbacks.publish import class_names, is_trial, publish, title
-from mnist_lightning.plots import plot_training_images
+from mnist_lightning.figures.grids import plot_training_images
+from mnist_lightning.figures.publish import is_dry_run, publish
 
 log = logging.getLogger(__name__)
 
@@ -52,7 +53,7 @@ class TrainingImages(EpochCallback):
     @override
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self._kept = []
-        self._pending = not is_trial(trainer)
+        self._pending = not is_dry_run(trainer)
         self._room = self.size**2 if self._pending else 0
 
     @override
@@ -64,7 +65,7 @@ class TrainingImages(EpochCallback):
         try:
             images, labels = images_and_labels(batch)
             check_pictures(images, self._kept[0][0] if self._kept else None)
-        except LackingError as error:
+        except UnsupportedBatchError as error:
             self._kept, self._room = [], 0
             if trainer.is_global_zero:
                 log.warning("TrainingImages draws nothing: it needs %s", error)

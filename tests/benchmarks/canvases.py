@@ -14,11 +14,11 @@ from PIL import Image
 from torch import Tensor
 
 from mnist_lightning import MNISTClassifier, MNISTDataModule
-from mnist_lightning.digits import to_digit
-from mnist_lightning.report import UNSURE
+from mnist_lightning.pictures import UNSURE_BELOW
+from mnist_lightning.pictures.normalize import to_digit
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
-from pictures import on_canvas
+from synthetic_pictures import on_canvas
 
 
 def naively(picture: Image.Image, light_on_dark: bool) -> Tensor:
@@ -44,7 +44,7 @@ def main() -> None:
     def judge(digits: Tensor) -> tuple[float, str]:
         with torch.inference_mode():
             probability, label = model(digits).softmax(dim=1).max(dim=1)
-        wrong, unsure = label != labels, probability < UNSURE
+        wrong, unsure = label != labels, probability < UNSURE_BELOW
         return float(1 - wrong.float().mean()), (
             f"{float(unsure.float().mean()):.2%} unsure, among them {int((wrong & unsure).sum())} "
             f"of {int(wrong.sum())} mistakes"

@@ -20,9 +20,10 @@ from typing import Any
 from contender import median_and_range, peak_memory, run
 from lightning.pytorch import Callback, Trainer
 
-from mnist_lightning import MNISTDataModule, download
+from mnist_lightning import MNISTDataModule
 from mnist_lightning.cli import main as command_line
-from mnist_lightning.datasets import IdxDataset
+from mnist_lightning.data import download
+from mnist_lightning.data.datasets import IdxDataset
 
 IMPORTS = peak_memory()
 EPOCHS = {1: 6, 10: 2, 50: 1}  # by how often the data are repeated

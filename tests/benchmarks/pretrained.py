@@ -19,7 +19,7 @@ from torchmetrics.functional.classification import (
 )
 
 from mnist_lightning import MNISTClassifier, MNISTDataModule
-from mnist_lightning.report import class_report
+from mnist_lightning.cli.report import class_report
 
 
 def elsewhere() -> tuple[Tensor, Tensor]:

@@ -274,8 +274,8 @@ def test_with_two_processes(tmp_path: Path) -> None:
             ConfusionMatrix, FirstLayerFilters, LearningCurves, MisclassifiedGrid,
             MNISTClassifier, MNISTDataModule, PredictionGrid, TrainingImages,
         )
-        from mnist_lightning.callbacks import publish
-        from mnist_lightning.logger import EpochTensorBoardLogger
+        from mnist_lightning.figures import publish
+        from mnist_lightning.runs.tensorboard import EpochTensorBoardLogger
 
         seed_everything(0, verbose=False)
         model, confusion, mistakes = MNISTClassifier(), ConfusionMatrix(), MisclassifiedGrid()

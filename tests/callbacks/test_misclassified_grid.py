@@ -80,6 +80,6 @@ def test_no_mistakes_at_all(tmp_path: Path, drawn: list[Drawing]) -> None:
 
 def test_size_is_checked() -> None:
     with pytest.raises(
-        InvalidArgumentError, match="size is -1; it must be a whole number from 1 to 20"
+        InvalidArgumentError, match="size is -1; it must be an integer from 1 to 20"
     ):
         MisclassifiedGrid(size=-1)

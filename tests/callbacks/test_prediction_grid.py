@@ -73,7 +73,5 @@ def test_takes_a_model_that_only_gives_logits(tmp_path: Path, drawn: list[Drawin
 
 
 def test_size_is_checked() -> None:
-    with pytest.raises(
-        InvalidArgumentError, match="size is 0; it must be a whole number from 1 to 20"
-    ):
+    with pytest.raises(InvalidArgumentError, match="size is 0; it must be an integer from 1 to 20"):
         PredictionGrid(size=0)

@@ -96,7 +96,5 @@ def test_says_what_it_lacks(
 
 
 def test_size_is_checked() -> None:
-    with pytest.raises(
-        InvalidArgumentError, match="size is 0; it must be a whole number from 1 to 20"
-    ):
+    with pytest.raises(InvalidArgumentError, match="size is 0; it must be an integer from 1 to 20"):
         TrainingImages(size=0)

@@ -1,0 +1,1 @@
+"""Figures: tensors and numbers in, a matplotlib ``Figure`` out; and where they go."""

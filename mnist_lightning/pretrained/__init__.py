@@ -1,0 +1,1 @@
+"""Weights that come with the package, and weights that come from Keras."""

@@ -1,0 +1,1 @@
+"""Run folders, the checkpoints in them, and what TensorBoard reads there."""

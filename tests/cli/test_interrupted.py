@@ -1,0 +1,294 @@
+"""Runs that are killed and go on, as a user's machine would do it: with processes of their own."""
+
+import os
+import random
+import signal
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from drawings import PICTURES
+from events import scalars, steps
+from tensorboard.summary.writer.record_writer import RecordWriter
+
+from mnist_lightning import MNISTDataModule
+from mnist_lightning.cli import main
+from mnist_lightning.data.datasets import NAMES
+
+# All that draws, and all that a training keeps: order, dropout, distortion, batches' means, rates.
+FIT = [
+    "fit",
+    "--data.source=sample",
+    "--data.augment=mnist_lightning.RandomDistortion",
+    "--data.augment.rotation=9",
+    "--model.batch_norm=true",
+    "--model.schedule=one_cycle",
+    "--trainer.max_epochs=4",
+]
+STEPS = 25  # an epoch of the sample has
+GO_ON = ["fit", "--ckpt_path=last"]
+
+# Kills itself at the n-th time that a file is flushed to disk or renamed; what was to be flushed
+# is then half there.
+KILLER = """
+import os, pathlib, signal, sys
+from mnist_lightning import MNISTDataModule
+from mnist_lightning.cli import main
+
+left = int(sys.argv.pop(1))
+fsync, replace = os.fsync, pathlib.Path.replace
+
+def count(fd=None):
+    global left
+    left -= 1
+    if left == 0:
+        if fd is not None:
+            os.ftruncate(fd, os.fstat(fd).st_size // 2)
+        os.kill(os.getpid(), signal.SIGKILL)
+
+def counting_fsync(fd):
+    count(fd)
+    fsync(fd)
+
+def counting_replace(self, target):
+    count()
+    return replace(self, target)
+
+os.fsync, pathlib.Path.replace = counting_fsync, counting_replace
+if sys.argv[1] == "download":
+    MNISTDataModule(source="mnist", mirrors=sys.argv[2]).prepare_data()
+else:
+    main()
+print(-left, "times")
+"""
+
+
+def start(folder: Path, args: list[str], kill_at: int | None = None) -> subprocess.Popen[str]:
+    """Starts the command line in a folder."""
+    folder.mkdir(exist_ok=True)
+    program = ["-m", "mnist_lightning"] if kill_at is None else ["-c", KILLER, str(kill_at)]
+    environment = {name: value for name, value in os.environ.items() if name != "MNIST_MIRRORS"}
+    return subprocess.Popen(
+        [sys.executable, *program, *args],
+        cwd=folder,
+        env=environment | {"OMP_NUM_THREADS": "1"},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def wait_for_training(process: subprocess.Popen[str]) -> None:
+    assert process.stdout is not None
+    assert process.stdout.readline().startswith("Training on")
+
+
+def outcome(folder: Path) -> dict[str, Any]:
+    """Returns all that a finished run says: weights, states, curves, pictures, results."""
+    run = max((folder / "lightning_logs").iterdir(), key=lambda path: path.name)
+    found: dict[str, Any] = {}
+    for name in ("best", "last"):
+        checkpoint = torch.load(run / "checkpoints" / f"{name}.ckpt", weights_only=True)
+        callbacks = checkpoint.pop("callbacks")
+        best = callbacks["mnist_lightning.best"]
+        found[name] = {
+            key: checkpoint[key]
+            for key in ("state_dict", "optimizer_states", "lr_schedulers", "epoch", "global_step")
+        }
+        found[name]["best"] = best["best_model_score"], Path(best["best_model_path"]).name
+        found[name]["curves"] = [
+            state["history"] for state in callbacks.values() if "history" in state
+        ]
+    # A test that was broken off is logged once more, at the same step.
+    found["scalars"] = {name: sorted(set(points)) for name, points in scalars(run).items()}
+    # A run that goes on shows once more with which images it begins.
+    tag = "figures/training images"
+    found["figures"] = {name: sorted(set(at)) for name, at in steps(run).items() if name != tag}
+    for picture in PICTURES - {"training_images.png"}:
+        found[picture] = (run / picture).read_bytes()
+    found["results"] = (run / "results.json").read_text().replace(str(run), "")
+    found["config"] = (run / "config.yaml").read_text()
+    return found
+
+
+def differences(one: Any, other: Any, place: str = "") -> list[str]:
+    """Returns where two outcomes are not the same, to the last bit."""
+    if isinstance(one, dict) and isinstance(other, dict) and one.keys() == other.keys():
+        return [line for key in one for line in differences(one[key], other[key], f"{place}/{key}")]
+    if isinstance(one, list | tuple) and isinstance(other, type(one)) and len(one) == len(other):
+        pairs = enumerate(zip(one, other, strict=True))
+        return [line for i, pair in pairs for line in differences(*pair, f"{place}/{i}")]
+    same = torch.equal(one, other) if isinstance(one, torch.Tensor) else one == other
+    return [] if same else [place]
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> tuple[dict[str, Any], int, float]:
+    """A run that nothing stops: its outcome, how often it writes, and how long it takes."""
+    folder = tmp_path_factory.mktemp("whole")
+    process = start(folder, FIT, kill_at=-1)
+    wait_for_training(process)
+    began = time.monotonic()
+    out, err = process.communicate(timeout=120)
+    assert (process.returncode, err) == (0, "")
+    return outcome(folder), int(out.split()[-2]), time.monotonic() - began
+
+
+def has_begun(folder: Path) -> bool:
+    """Returns whether a run came as far as the checkpoint with which it begins."""
+    return any(folder.glob("lightning_logs/*/checkpoints/*.ckpt"))
+
+
+def check_kept(folder: Path, out: str) -> None:
+    """Checks that at most the epoch that was under way is lost, of those that were printed."""
+    finished = sum(line.startswith("Epoch ") for line in out.splitlines())
+    if has_begun(folder):
+        (path,) = folder.glob("lightning_logs/*/checkpoints/last.ckpt")
+        steps = torch.load(path, weights_only=True)["global_step"]
+        assert steps >= (finished - 1) * STEPS
+    else:
+        assert finished == 0
+
+
+def go_on(folder: Path) -> None:
+    """Goes on with a run that was killed; one that never began begins."""
+    process = start(folder, GO_ON if has_begun(folder) else FIT)
+    _, err = process.communicate(timeout=120)
+    assert process.returncode == 0, err
+    assert "Traceback" not in err
+
+
+def test_a_run_that_is_killed_goes_on_to_the_same_end(
+    tmp_path: Path, whole: tuple[dict[str, Any], int, float]
+) -> None:
+    expected, writes, _ = whole
+    process = start(tmp_path, FIT, kill_at=writes // 2)
+    out, _ = process.communicate(timeout=120)
+    assert process.returncode == -signal.SIGKILL
+    check_kept(tmp_path, out)
+    go_on(tmp_path)
+    assert differences(expected, outcome(tmp_path)) == []
+
+
+def test_a_checkpoint_takes_its_name_when_all_of_its_epoch_can_be_read(
+    workdir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = workdir / "lightning_logs" / "version_0"
+    shown: list[dict[str, list[int]]] = []
+    replace, write = Path.replace, RecordWriter.write
+
+    def write_slowly(self: RecordWriter, data: bytes) -> None:
+        time.sleep(0.05)
+        write(self, data)
+
+    def watch(self: Path, target: Path) -> Path:
+        if target.name == "last.ckpt":
+            shown.append(steps(run))
+        return replace(self, target)
+
+    monkeypatch.setattr(Path, "replace", watch)
+    monkeypatch.setattr(RecordWriter, "write", write_slowly)  # as on a busy machine
+    short = ["--data.source=sample", "--trainer.max_epochs=2", "--trainer.limit_train_batches=2"]
+    main(["fit", *short])
+    _, first, last = shown  # the one before them is there before any epoch
+    assert first["figures/learning curves"] == first["val/loss"] == [1]
+    of_the_test = {"test/acc", "test/loss", *(name for name in steps(run) if ", test" in name)}
+    assert last == {name: at for name, at in steps(run).items() if name not in of_the_test}
+
+
+@pytest.mark.parametrize(
+    ("signum", "code", "message"),
+    [(signal.SIGINT, 130, "stopped by Ctrl-C"), (signal.SIGTERM, 143, "stopped by SIGTERM")],
+)
+def test_a_run_that_is_stopped_shows_what_it_has_done_and_goes_on(
+    tmp_path: Path,
+    whole: tuple[dict[str, Any], int, float],
+    signum: signal.Signals,
+    code: int,
+    message: str,
+) -> None:
+    process = start(tmp_path, FIT)
+    assert process.stdout is not None
+    while not process.stdout.readline().startswith("Epoch 2/"):
+        pass
+    process.send_signal(signum)
+    began = time.monotonic()
+    _, err = process.communicate(timeout=20)
+    assert time.monotonic() - began < 5
+    assert process.returncode == code
+    assert err.splitlines() == [
+        "To go on from the last whole epoch: python -m mnist_lightning fit --ckpt_path last",
+        f"error: {message}",
+    ]
+    run = tmp_path / "lightning_logs" / "version_0"
+    assert {path.name for path in run.glob("*.png")} == PICTURES
+    assert not (run / "results.json").exists()
+    go_on(tmp_path)
+    expected, _, _ = whole
+    found = outcome(tmp_path)
+    # What is drawn at the end was also drawn when it was stopped.
+    assert {"/figures/figures/filters"} <= {*differences(expected, found)}
+    found["figures"] = expected["figures"]
+    assert differences(expected, found) == []
+
+
+@pytest.mark.parametrize("signum", [signal.SIGINT, signal.SIGTERM])
+def test_a_download_that_stalls_can_be_stopped(tmp_path: Path, signum: signal.Signals) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        mirror = f"--data.mirrors=http://127.0.0.1:{silent.getsockname()[1]}"
+        process = start(tmp_path, ["fit", mirror])
+        connection, _ = silent.accept()
+        process.send_signal(signum)
+        began = time.monotonic()
+        _, err = process.communicate(timeout=20)
+        connection.close()
+    assert time.monotonic() - began < 5
+    assert process.returncode == 128 + signum
+    assert err.splitlines()[-1].startswith("error: stopped by ")
+    assert "Traceback" not in err
+    assert not list(tmp_path.iterdir())  # no run began, and nothing was downloaded
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("part", range(20))
+def test_a_run_that_is_killed_at_any_moment_goes_on_to_the_same_end(
+    tmp_path: Path, whole: tuple[dict[str, Any], int, float], part: int
+) -> None:
+    expected, writes, seconds = whole
+    if part % 2:  # while it writes
+        kill_at = 1 + int(writes * (part - 1 + 2 * random.random()) / 20)
+        process = start(tmp_path, FIT, kill_at)
+    else:
+        process = start(tmp_path, FIT)
+        wait_for_training(process)
+        # The other run may have been a slower one.
+        time.sleep(0.6 * seconds * (part + 2 * random.random()) / 20)
+        process.kill()
+    out, _ = process.communicate(timeout=120)
+    assert process.returncode == -signal.SIGKILL
+    check_kept(tmp_path, out)
+    if part % 3 == 0 and has_begun(tmp_path):  # once more, if it does not end before
+        start(tmp_path, GO_ON, kill_at=random.randint(1, 12)).communicate(timeout=120)
+    go_on(tmp_path)
+    assert differences(expected, outcome(tmp_path)) == []
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("kill_at", range(1, 11))
+def test_a_download_that_is_killed_begins_again_by_itself(
+    tmp_path: Path, mnist_mirror: str, kill_at: int
+) -> None:
+    process = start(tmp_path, ["download", mnist_mirror], kill_at)
+    process.communicate(timeout=120)
+    assert process.returncode == -signal.SIGKILL
+    data = MNISTDataModule(str(tmp_path / "data"), source="mnist", mirrors=mnist_mirror)
+    data.prepare_data()
+    data.setup("fit")
+    assert len(data.train_set) + len(data.val_set) == 60_000
+    whole = {path.name for path in (tmp_path / "data" / "MNIST" / "raw").iterdir()}
+    assert set(NAMES) <= whole

@@ -1,0 +1,123 @@
+"""The x axis in TensorBoard, and what its tabs say."""
+
+import warnings
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from drawings import said
+from events import events, graph, hparams, scalars, steps
+from torch import Tensor, nn
+
+from mnist_lightning import MNISTClassifier
+from mnist_lightning.runs.tensorboard import EpochTensorBoardLogger
+
+
+def test_the_step_is_the_number_of_finished_epochs(tmp_path: Path) -> None:
+    logger = EpochTensorBoardLogger(tmp_path)
+    logger.log_metrics({"train/loss": 1.0, "epoch": 0}, step=375)
+    logger.log_metrics({"train/loss": 0.5, "epoch": 1}, step=750)
+    logger.log_metrics({"test/loss": 0.4, "epoch": 2}, step=750)  # Lightning, after two epochs
+    logger.log_metrics({"lr": 0.1}, step=7)
+    logger.finalize("success")
+    assert steps(logger.log_dir) == {"train/loss": [1, 2], "test/loss": [2], "lr": [7]}
+
+
+def test_hyperparameters_stand_beside_figures_without_points_of_their_own(tmp_path: Path) -> None:
+    logger = EpochTensorBoardLogger(tmp_path)
+    for _ in range(2):  # Lightning tells them for the fit and for the test
+        logger.log_hyperparams({"rate": 0.1, "kind": "a", "flag": True, "_internal": 1, "no": None})
+    logger.finalize("success")
+    assert hparams(logger.log_dir) == (
+        {"rate": 0.1, "kind": "a", "flag": True},
+        ["test/acc", "test/loss", "val/acc", "val/loss"],
+    )
+    assert scalars(logger.log_dir) == {}
+    assert "rate: 0.1" in Path(logger.log_dir, "hparams.yaml").read_text()
+
+
+def test_everything_is_written_once(tmp_path: Path) -> None:
+    logger = EpochTensorBoardLogger(tmp_path)
+    for _ in range(2):
+        logger.log_hyperparams({"rate": 0.1})
+        logger.log_graph(MNISTClassifier())
+    logger.finalize("success")
+    assert events(logger.log_dir) == [
+        "_hparams_/experiment",
+        "_hparams_/session_start_info",
+        "graph_def",
+        "tagged_run_metadata",
+    ]
+
+
+def test_hyperparameters_of_the_run_replace_those_of_its_parts(tmp_path: Path) -> None:
+    logger = EpochTensorBoardLogger(tmp_path)
+    logger.run_hparams = {"seed": 3}
+    logger.log_hyperparams({"data_dir": "data"})
+    logger.finalize("success")
+    assert hparams(logger.log_dir)[0] == {"seed": 3}
+
+
+def test_metrics_given_with_hyperparameters_are_logged(tmp_path: Path) -> None:
+    logger = EpochTensorBoardLogger(tmp_path)
+    logger.log_hyperparams({"rate": 0.1}, {"score": 0.5}, 4)
+    logger.finalize("success")
+    assert scalars(logger.log_dir) == {"score": [(4, 0.5)]}
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float64])
+def test_the_graph_shows_the_network_once_and_changes_nothing(
+    tmp_path: Path, dtype: torch.dtype
+) -> None:
+    logger = EpochTensorBoardLogger(tmp_path)
+    model = MNISTClassifier().to(dtype).train()
+    torch.manual_seed(0)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        logger.log_graph(model)
+        logger.log_graph(model)
+    drawn = torch.rand(1)
+    logger.finalize("success")
+    nodes = graph(logger.log_dir)
+    assert len(nodes) == len(set(nodes))
+    for layer in (
+        "features]/Conv2d[0]",
+        "features]/Conv2d[3]",
+        "head]/Linear[1]",
+        "head]/Linear[4]",
+    ):
+        assert any(layer in node for node in nodes), layer
+    assert model.training
+    torch.manual_seed(0)
+    assert torch.equal(torch.rand(1), drawn)  # the run would be another one
+
+
+def test_a_network_that_cannot_be_traced_may_train(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, capsys: pytest.CaptureFixture[str]
+) -> None:
+    class Odd(nn.Module):
+        def forward(self, images: Tensor) -> Any:
+            raise LookupError("no such layer")
+
+    model = MNISTClassifier(Odd())
+    logger = EpochTensorBoardLogger(tmp_path)
+    logger.log_graph(model)  # without an example, there is nothing to say
+    assert said(caplog) == []
+    logger.log_graph(model, torch.zeros(1, 1, 28, 28))
+    assert said(caplog) == [
+        "TensorBoard shows no graph: tracing the network failed (no such layer)"
+    ]
+    assert capsys.readouterr().out == ""
+
+
+def test_points_behind_a_resume_are_forgotten(tmp_path: Path) -> None:
+    first = EpochTensorBoardLogger(tmp_path, version="run")
+    for epoch in range(3):
+        first.log_metrics({"train/loss": 1.0, "epoch": epoch})
+    first.finalize("success")
+    second = EpochTensorBoardLogger(tmp_path, version="run")
+    second.forget_after(1)
+    second.log_metrics({"train/loss": 0.5, "epoch": 1})
+    second.finalize("success")
+    assert scalars(first.log_dir) == {"train/loss": [(1, 1.0), (2, 0.5)]}
