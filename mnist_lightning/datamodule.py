@@ -1,64 +1,61 @@
-"""MNIST as a LightningDataModule."""
+"""MNIST as a LightningDataModule: download, split, scale, and serve in batches."""
 
 import logging
-import os
 from pathlib import Path
 from typing import Any, Literal
 
 import torch
 from lightning.pytorch import LightningDataModule
 from lightning.pytorch.overrides.distributed import UnrepeatedDistributedSampler
-from torch import Tensor, nn
+from torch import nn
 from torch.utils.data import DataLoader
 from typing_extensions import override
 
-from mnist_lightning.data import download
-from mnist_lightning.data.datasets import DATASETS, SAMPLE
-from mnist_lightning.data.in_memory import Batch, BatchLoader, IndexedImages, parse_idx
+from mnist_lightning.data.datasets import DATASETS, SAMPLE, SAMPLE_DIR
+from mnist_lightning.data.download import check_mirrors, fetch, load
+from mnist_lightning.data.in_memory import Batch, BatchLoader, IndexedImages, load_part
 from mnist_lightning.errors import (
     InvalidArgumentError,
     MissingDataError,
-    check,
     check_choice,
     check_integer,
     check_module,
     check_number,
+    check_paths,
 )
 from mnist_lightning.pictures.reading import PictureDigits, find_pictures
 
 log = logging.getLogger(__name__)
 
-SAMPLE_DIR = Path(__file__).parent / "data" / "sample"
-
 
 class MNISTDataModule(LightningDataModule):
-    """The MNIST digits, scaled to 0-1 and split into training, validation and test images.
+    """The MNIST digits, scaled to [0, 1] and split into training, validation and test images.
 
-    Every loader yields ``(images, labels)``: float32 of shape ``(N, 1, 28, 28)`` in [0, 1] and
-    int64 of shape ``(N,)``. The official 10,000 test images are only ever tested and predicted.
-    Other data sets in MNIST's format take its place by ``dataset``.
+    The loaders yield ``(images, labels)``: float32 ``(N, 1, 28, 28)`` in [0, 1] and int64 ``(N,)``.
+    The official 10,000 test images are used only by ``test`` and ``predict``. Other data sets in
+    MNIST's format are available through ``dataset``.
 
     Args:
-        data_dir: Folder with the four files (extracted or ``.gz``, directly or in torchvision's
-            ``MNIST/raw``); those that it lacks are downloaded into it.
-        batch_size: Images in a training batch, on all devices together.
-        val_fraction: Part of the training images that validates, between 0 and 1.
-        split_seed: Seed of that split, apart from the seed of the run.
-        source: ``auto`` takes the files in ``data_dir``, else downloads them, else falls back to
-            the embedded sample of 5,000 digits with a warning; ``mnist`` never takes the sample,
-            ``sample`` always does. There is a sample of MNIST only.
-        mirrors: Base URLs (http, https, file) to ask before the built-in ones, a list or a string
-            with commas; default: the environment variable ``MNIST_MIRRORS`` (for other data sets
-            with their name, ``FASHIONMNIST_MIRRORS``).
-        augment: Maps the images of a training batch to changed ones, where the batch is, such as
-            ``RandomDistortion``; validation and test images stay as they are.
-        images: Pictures for ``predict`` instead of the test images: files, folders, or patterns
-            such as ``scans/*.png``. Each is brought into MNIST's form.
-        dataset: ``MNIST``; ``FashionMNIST``, clothes (Xiao and others, 2017); or ``KMNIST``,
-            Japanese characters (Clanuwat and others, 2018).
+        data_dir: Folder with the four files, extracted or ``.gz``, directly or in torchvision's
+            subfolder ``MNIST/raw``. Missing files are downloaded into it.
+        batch_size: Number of images in a training batch, over all devices.
+        val_fraction: Fraction of the training images held out for validation.
+        split_seed: Seed of this split, independent of the seed of the run.
+        source: ``auto`` uses the files in ``data_dir``, or else downloads them, or else falls back
+            to the bundled sample of 5,000 digits with a warning. ``mnist`` never uses the sample,
+            ``sample`` always does. Only MNIST has a sample.
+        mirrors: Base URLs (http, https, file) to try before the built-in ones, as a list or
+            separated by commas; default: the environment variable ``MNIST_MIRRORS`` (for other
+            data sets ``FASHIONMNIST_MIRRORS`` and so on).
+        augment: Module that randomly changes the images of a training batch, on the device of the
+            batch, for example ``RandomDistortion``.
+        images: Your own pictures for ``predict``, instead of the test images: files, folders, or
+            patterns such as ``scans/*.png``. Each is converted to MNIST's format.
+        dataset: ``MNIST``; ``FashionMNIST``, clothes (Xiao et al., 2017); or ``KMNIST``, Japanese
+            characters (Clanuwat et al., 2018).
 
     Raises:
-        InvalidArgumentError: If an argument is out of range.
+        InvalidArgumentError: If an argument is invalid.
 
     Example:
         >>> data = MNISTDataModule(source="sample", batch_size=32)
@@ -82,164 +79,109 @@ class MNISTDataModule(LightningDataModule):
         dataset: Literal["MNIST", "FashionMNIST", "KMNIST"] = "MNIST",
     ) -> None:
         super().__init__()
-        check("data_dir", data_dir, _is_path, "it must be the path of a folder")
+        images = [images] if isinstance(images, str) else images
+        sources = ("auto", "mnist", "sample") if dataset == "MNIST" else ("auto", "mnist")
+        check_paths("data_dir", [data_dir], "it must be the path of a folder")
         check_integer("batch_size", batch_size, 1, 2**31 - 1)
-        check_number(
-            "val_fraction",
-            val_fraction,
-            above=0,
-            below=1,
-            hint="0.2 keeps 48,000 images for training",
-        )
-        check_choice("dataset", dataset, DATASETS)
-        check_choice("source", source, ("auto", "mnist", "sample"))
-        check(
-            "source",
-            source,
-            lambda value: value != "sample" or dataset == "MNIST",
-            f"the sample is of MNIST, and dataset is {dataset}",
-        )
+        check_number("val_fraction", val_fraction, above=0, below=1, hint="for example 0.2")
         check_integer("split_seed", split_seed, 0, 2**63 - 1)
         check_module("augment", augment, "maps images to images")
-        images = [images] if isinstance(images, str) else images
-        check(
-            "images",
-            images,
-            lambda value: value is None or (value and all(map(_is_path, value))),
-            "it must name files, folders, or patterns such as 'scans/*.png'",
-        )
-        check(
-            "images",
-            images,
-            lambda value: value is None or dataset == "MNIST",
-            f"pictures are prepared as MNIST's digits are, and dataset is {dataset}",
-        )
-        data_dir = str(data_dir)  # a Path could not be read from a checkpoint again
-        self._mirrors = download.check_mirrors(mirrors, DATASETS[dataset])
-        # URLs may hold passwords, and a module could not be read from a checkpoint again.
+        check_choice("dataset", dataset, DATASETS)
+        check_choice("source", source, sources)
+        check_paths("images", images, "it must name files, folders or patterns")
+        if images and dataset != "MNIST":
+            raise InvalidArgumentError("images", images, f"it requires MNIST, not {dataset}")
+        data_dir = str(data_dir)  # checkpoints must contain plain values only
+        # URLs may contain passwords, and modules are not plain values.
         self.save_hyperparameters(ignore=["mirrors", "augment", "images"])
         self.data_dir = Path(data_dir).expanduser()
         self.batch_size = batch_size
         self.val_fraction = val_fraction
         self.split_seed = split_seed
         self.source = source
+        self.mirrors = check_mirrors(mirrors, DATASETS[dataset])
         self.augment = augment
         self.images = images
         self.dataset = DATASETS[dataset]
         self.class_names = self.dataset.class_names
-        self._files: dict[str, bytes] = {}
         self.fallback_reason: str | None = None
-        """Why the sample is used, where ``source="auto"`` had to fall back to it."""
-
-    @property
-    def dataset_name(self) -> str:
-        """What the images are, for titles and results; settled once ``setup`` has run."""
-        if hasattr(self, "pictures"):
-            return "your pictures"
-        return SAMPLE.name if self.source == "sample" else self.dataset.name
+        """Why the sample is used although MNIST was wanted; None if it is not."""
+        self._files: dict[str, bytes] = {}
 
     @override
     def prepare_data(self) -> None:
-        """Downloads what ``data_dir`` lacks.
+        """Downloads the files that are missing in ``data_dir``.
 
         Raises:
-            DataError: If ``data_dir`` cannot be used.
-            MissingDataError: If no mirror gave the files, and the sample may not be taken.
+            DataError: If ``data_dir`` cannot be read or written.
+            MissingDataError: If the files cannot be downloaded and the sample is not allowed.
         """
-        if self.source == "sample" or self._shows_pictures:
+        if self.source == "sample" or self._predicts_pictures:
             return
         try:
-            self._files = download.fetch(self.data_dir, self.dataset, self._mirrors)
+            self._files = fetch(self.data_dir, self.dataset, self.mirrors)
         except MissingDataError as error:
-            if self._needs_files:
-                sample = ", or use --data.source sample" if self.dataset.name == "MNIST" else ""
+            if not self._allows_sample:
+                hint = ", or use --data.source sample" if self.dataset.name == "MNIST" else ""
                 raise MissingDataError(
-                    f"{self.dataset.name} cannot be downloaded ({error}); name a mirror with "
-                    f"--data.mirrors, or put the four files into {self.data_dir}{sample}"
+                    f"cannot download {self.dataset.name} ({error}); pass a mirror with "
+                    f"--data.mirrors, or copy the four files into the folder {self.data_dir}{hint}"
                 ) from error
             self.fallback_reason = str(error)
 
     @override
     def setup(self, stage: str) -> None:
-        """Reads, verifies and splits the images, once; ``source`` then says which were taken.
-
-        To predict pictures, it only finds their files.
+        """Reads, verifies and splits the images; for your own pictures, finds their files.
 
         Raises:
-            DataError: If ``data_dir`` cannot be read, or ``images`` names no picture.
-            MissingDataError: If ``data_dir`` does not hold the files, and the sample may not be
-                taken.
+            DataError: If ``data_dir`` cannot be read, or ``images`` matches no picture.
+            MissingDataError: If files are missing in ``data_dir`` and the sample is not allowed.
         """
-        if self._shows_pictures:
+        if self._predicts_pictures:
             self.pictures = PictureDigits(find_pictures(self.images or ()))
             return
-        if hasattr(self, "test_set"):
+        if hasattr(self, "test_set"):  # each stage calls this method
             return
+        files = self._load_files()
+        images = load_part(files, "train")
+        order = torch.randperm(
+            len(images), generator=torch.Generator().manual_seed(self.split_seed)
+        )
+        val_size = round(self.val_fraction * len(images))
+        if not 0 < val_size < len(images):
+            requirement = f"each side of the split of {len(images):,} images needs at least one"
+            raise InvalidArgumentError("val_fraction", self.val_fraction, requirement)
+        self.train_set = images.subset(order[val_size:])
+        self.val_set = images.subset(order[:val_size])
+        self.test_set = load_part(files, "t10k")
+
+    def _load_files(self) -> dict[str, bytes]:
+        """Returns the content of the four files, of MNIST or else of the sample."""
         files, self._files = self._files, {}
         if self.source != "sample":
             try:
-                # Only one process of a machine has fetched them.
-                files = files or download.load(self.data_dir, self.dataset)
+                # Only one process of each machine has downloaded, and thereby read, the files.
+                files = files or load(self.data_dir, self.dataset)
                 self.source = "mnist"
             except MissingDataError as error:
-                if self._needs_files:
+                if not self._allows_sample:
                     raise
                 self.fallback_reason = self.fallback_reason or str(error)
                 self.source = "sample"
                 log.warning("%s", self.fallback_notice)
         if self.source == "sample":
-            files = download.load(SAMPLE_DIR, SAMPLE)
-        self.hparams["source"] = self.source  # a checkpoint tells what its weights were trained on
-
-        whole = IndexedImages(_images(files, "train"), _labels(files, "train"))
-        generator = torch.Generator().manual_seed(self.split_seed)
-        order = torch.randperm(len(whole), generator=generator)
-        val_size = round(len(whole) * self.val_fraction)
-        if not 0 < val_size < len(whole):
-            raise InvalidArgumentError(
-                "val_fraction",
-                self.val_fraction,
-                f"of {len(whole):,} images it must leave some to train and some to validate",
-            )
-        self.train_set, self.val_set = whole.part(order[val_size:]), whole.part(order[:val_size])
-        test = IndexedImages(_images(files, "t10k"), _labels(files, "t10k"))
-        self.test_set = test.part(torch.arange(len(test)))
-
-    def share_of_batch(self, processes: int) -> int:
-        """Returns how many images of a training batch each of several processes takes.
-
-        Raises:
-            InvalidArgumentError: If they cannot be shared out evenly.
-        """
-        check(
-            "batch_size",
-            self.batch_size,
-            lambda value: value % processes == 0,
-            f"it must be a multiple of {processes}, the number of processes",
-        )
-        return self.batch_size // processes
-
-    @property
-    def fallback_notice(self) -> str | None:
-        """Says that and why the sample was used, and how to get MNIST; None if it was not."""
-        if self.fallback_reason is None:
-            return None
-        return (
-            "WARNING: this is not MNIST but the embedded sample of 5,000 MNIST digits (4,000 to "
-            f"train and validate, 1,000 to test).\n  Why: {self.fallback_reason}\n  For MNIST: "
-            f"connect to the network, or put the four files into {self.data_dir}, or name a mirror "
-            "with --data.mirrors or MNIST_MIRRORS."
-        )
+            files = load(SAMPLE_DIR, SAMPLE)
+        self.hparams["source"] = self.source  # saved in checkpoints
+        return files
 
     @override
     def train_dataloader(self) -> DataLoader[Batch]:
-        share = self.share_of_batch(self.trainer.world_size if self.trainer else 1)
-        images = self._here(self.train_set)
+        images = self._to_device(self.train_set)
         if self.augment is not None:
-            # Not in a hook for batches: it would take the place of the model's own.
-            augment = self.augment.to(images.labels.device)
-            images = IndexedImages(images.images, images.labels, augment)
-        return BatchLoader(images, batch_size=share, shuffle=True)
+            # In a batch hook instead, it would replace the hook of the LightningModule.
+            images = images.augmented(self.augment)
+        processes = self.trainer.world_size if self.trainer else 1
+        return BatchLoader(images, batch_size=self.batch_size_per_process(processes), shuffle=True)
 
     @override
     def val_dataloader(self) -> DataLoader[Batch]:
@@ -250,49 +192,58 @@ class MNISTDataModule(LightningDataModule):
         return self._evaluation_loader(self.test_set)
 
     @override
-    def predict_dataloader(self) -> DataLoader[Batch] | DataLoader[Tensor]:
-        if self._shows_pictures:
+    def predict_dataloader(self) -> DataLoader[Any]:
+        if self._predicts_pictures:
             return DataLoader(self.pictures, batch_size=self.batch_size, collate_fn=torch.cat)
-        # Lightning puts a batch sampler of its own into loaders to predict from.
-        return DataLoader(
-            self._here(self.test_set), batch_size=self.batch_size, collate_fn=_as_it_is
-        )
+        return DataLoader(self.test_set, batch_size=self.batch_size)
 
-    @property
-    def _needs_files(self) -> bool:
-        """Whether the sample may not take their place."""
-        return self.source == "mnist" or self.dataset.name != "MNIST"
-
-    @property
-    def _shows_pictures(self) -> bool:
-        """Whether ``images`` take the place of MNIST's."""
-        return bool(self.images and self.trainer and self.trainer.predicting)
-
-    def _evaluation_loader(self, images: "IndexedImages") -> DataLoader[Batch]:
+    def _evaluation_loader(self, images: IndexedImages) -> DataLoader[Batch]:
         sampler = None
-        if self.trainer and self.trainer.world_size > 1:  # else Lightning would repeat some images
+        if self.trainer and self.trainer.world_size > 1:  # Lightning's would repeat some images
             sampler = UnrepeatedDistributedSampler(
                 images, self.trainer.world_size, self.trainer.global_rank, shuffle=False
             )
-        # Without gradients four times as many fit, and there is a quarter of the bookkeeping.
-        return BatchLoader(self._here(images), batch_size=4 * self.batch_size, sampler=sampler)
+        # Without gradients, four times as many images fit, at a quarter of the overhead.
+        return BatchLoader(self._to_device(images), batch_size=4 * self.batch_size, sampler=sampler)
 
-    def _here(self, images: "IndexedImages") -> "IndexedImages":
-        """Puts images where they are trained on; a GPU then holds them all, as bytes."""
+    def _to_device(self, images: IndexedImages) -> IndexedImages:
+        """Moves images to the device of the training, so that a GPU holds all of them as bytes."""
         return images.to(self.trainer.strategy.root_device) if self.trainer else images
 
+    def batch_size_per_process(self, processes: int) -> int:
+        """Returns the number of images of a training batch that each of several processes gets.
 
-def _is_path(value: Any) -> bool:
-    return bool(value) and b"\0" not in os.fsencode(str(os.fspath(value)))
+        Raises:
+            InvalidArgumentError: If the batch cannot be divided evenly.
+        """
+        if self.batch_size % processes:
+            requirement = f"it must be a multiple of {processes}, the number of processes"
+            raise InvalidArgumentError("batch_size", self.batch_size, requirement)
+        return self.batch_size // processes
 
+    @property
+    def dataset_name(self) -> str:
+        """Name of the images for titles and results; final after ``setup``."""
+        if hasattr(self, "pictures"):
+            return "your pictures"
+        return SAMPLE.name if self.source == "sample" else self.dataset.name
 
-def _as_it_is(batch: Any) -> Any:
-    return batch
+    @property
+    def fallback_notice(self) -> str | None:
+        """Why the sample is used, and how to get MNIST; None if MNIST is used as wanted."""
+        if self.fallback_reason is None:
+            return None
+        return (
+            "WARNING: this is not MNIST but the bundled sample of 5,000 MNIST digits (4,000 for "
+            f"training and validation, 1,000 for testing).\n  Reason: {self.fallback_reason}\n"
+            "  To use MNIST, connect to the internet, or copy the four MNIST files into the folder "
+            f"{self.data_dir}, or pass a mirror with --data.mirrors or MNIST_MIRRORS."
+        )
 
+    @property
+    def _allows_sample(self) -> bool:
+        return self.source != "mnist" and self.dataset.name == "MNIST"
 
-def _images(files: dict[str, bytes], part: str) -> Tensor:
-    return parse_idx(files[f"{part}-images-idx3-ubyte"]).unsqueeze(1)
-
-
-def _labels(files: dict[str, bytes], part: str) -> Tensor:
-    return parse_idx(files[f"{part}-labels-idx1-ubyte"]).long()
+    @property
+    def _predicts_pictures(self) -> bool:
+        return bool(self.images and self.trainer and self.trainer.predicting)

@@ -5,6 +5,7 @@ The command line prints each :class:`UserError` as one sentence, without a trace
 
 import math
 import operator
+import os
 from collections.abc import Callable, Collection
 from contextlib import suppress
 from typing import Any
@@ -43,6 +44,12 @@ class InvalidArgumentError(UserError, ValueError):
         name, value, requirement = self.args
         text = repr(value)
         return f"{name} is {text if len(text) <= 200 else text[:199] + '…'}; {requirement}"
+
+
+class UsageError(UserError):
+    """A command line that cannot be executed."""
+
+    exit_code = 2
 
 
 class DivergedError(UserError):
@@ -147,4 +154,26 @@ def check_module(name: str, value: Any, task: str) -> None:
             or (isinstance(module, nn.Module) and type(module).forward is not nn.Module.forward)
         ),
         f"it must be a torch.nn.Module that {task}",
+    )
+
+
+def check_paths(name: str, value: Any, requirement: str) -> None:
+    """Checks that an argument is a non-empty list of paths, or None.
+
+    Args:
+        name: Name of the argument, as in the signature.
+        value: The value to check.
+        requirement: What the value must be, for the message.
+
+    Raises:
+        InvalidArgumentError: If it is not.
+    """
+    check(
+        name,
+        value,
+        lambda paths: (
+            paths is None
+            or (paths and all(path and b"\0" not in os.fsencode(path) for path in paths))
+        ),
+        requirement,
     )

@@ -1,4 +1,4 @@
-"""Metrics."""
+"""Metrics that cost almost nothing per step."""
 
 import torch
 from torch import Tensor
@@ -7,10 +7,18 @@ from typing_extensions import override
 
 
 class MeanOverImages(Metric):
-    """The mean over all images of something that is summed up over each batch.
+    """Mean over all images of a quantity that is summed over each batch.
 
-    Two additions where the data are; torchmetrics' own ``MeanMetric`` makes seven, and either looks
-    for NaN, for which each step would wait for the GPU, or ignores weights (as of 1.9).
+    It needs two additions per batch, on the device of the data. ``torchmetrics.MeanMetric`` needs
+    seven and either checks for NaN, which makes each step wait for the GPU, or ignores weights
+    (torchmetrics 1.9, issue 3434).
+
+    Example:
+        >>> loss = MeanOverImages()
+        >>> loss.update(torch.tensor(6.0), images=3)
+        >>> loss.update(torch.tensor(2.0), images=1)
+        >>> loss.compute()
+        tensor(2.)
     """
 
     full_state_update = False
@@ -24,10 +32,11 @@ class MeanOverImages(Metric):
 
     @override
     def update(self, total: Tensor, images: int) -> None:
-        """Adds a batch: the sum over its images and their number."""
+        """Adds the sum over a batch and its number of images."""
         self.total.add_(total)
         self.images.add_(images)
 
     @override
     def compute(self) -> Tensor:
+        """Returns the mean over all images so far."""
         return self.total / self.images

@@ -1,30 +1,29 @@
-"""The network of the notebook, in plain PyTorch."""
-
-from typing import Any
+"""The network: two convolutions and two dense layers, in plain PyTorch."""
 
 import torch
 from torch import Tensor, nn
-from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.utils.fusion import fuse_conv_bn_weights
 from typing_extensions import override
 
 from mnist_lightning.errors import InvalidArgumentError, check_integer, check_number
 
-MAX_CLASSES = 10_000  # for which there is room; a slip of the finger would fill the memory
+MAX_CLASSES = 10_000  # a mistyped number could fill the memory
 
 
 class DigitCNN(nn.Module):
-    """Two convolutions and two dense layers: 37,610 parameters for ten classes.
+    """Two convolutional and two dense layers: 37,610 parameters for ten classes.
 
-    Weights start as in Keras: Glorot uniform (Glorot and Bengio, 2010), biases zero. Pooling comes
-    before ReLU because the two commute and a quarter of the values is left to rectify.
+    Weights are initialized as in Keras: Glorot uniform (Glorot and Bengio, 2010), biases zero.
+    Pooling precedes ReLU, because the two commute and only a quarter of the values remains to be
+    rectified.
 
     Args:
-        dropout: Probability that a value before the last layer is dropped while training.
-        num_classes: Width of the last layer.
-        batch_norm: Whether hidden values are normalised over each batch while training (Ioffe and
-            Szegedy, 2015). The number of parameters stays: there is no scale, since rectified
-            values pass any positive one on to the next layer, and the bias comes behind.
+        dropout: Probability of dropping a value before the last layer during training.
+        num_classes: Number of classes.
+        batch_norm: Whether to normalize hidden values over each batch during training (Ioffe and
+            Szegedy, 2015). The number of parameters stays the same: batch normalization adds the
+            bias instead of the layer before it, and has no scale, because the next layer undoes
+            any positive scale of rectified values.
 
     Raises:
         InvalidArgumentError: If an argument is out of range.
@@ -38,15 +37,15 @@ class DigitCNN(nn.Module):
     """
 
     def __init__(
-        self,
-        dropout: float = 0.2,
-        num_classes: int = 10,
-        batch_norm: bool = False,
+        self, dropout: float = 0.2, num_classes: int = 10, batch_norm: bool = False
     ) -> None:
         super().__init__()
-        check_arguments(dropout, num_classes)
+        check_number("dropout", dropout, at_least=0, below=1, hint="0 disables it")
+        check_integer("num_classes", num_classes, 2, MAX_CLASSES)
+        self.dropout = dropout
+        self.num_classes = num_classes
 
-        def norm(layer: _BatchNorm) -> list[nn.Module]:
+        def norm(layer: nn.BatchNorm1d | nn.BatchNorm2d) -> list[nn.Module]:
             layer.register_parameter("weight", None)
             return [layer] if batch_norm else []
 
@@ -81,50 +80,44 @@ class DigitCNN(nn.Module):
         """Maps images ``(N, 1, 28, 28)``, float in [0, 1], to logits ``(N, num_classes)``.
 
         Raises:
-            InvalidArgumentError: If they have another size: a little larger ones would be cropped.
+            InvalidArgumentError: If the images have another size. Slightly larger ones would
+                otherwise be cropped without notice.
         """
-        traced: Any = torch.jit  # where comparing sizes is warned of
-        if not traced.is_tracing() and images.shape[1:] != (1, 28, 28):
+        if images.shape[1:] != (1, 28, 28):
             raise InvalidArgumentError(
-                "images",
+                "images.shape",
                 tuple(images.shape),
-                "DigitCNN takes (N, 1, 28, 28); resize them, or give another network",
+                "DigitCNN accepts (N, 1, 28, 28); resize the images, or use another network",
             )
         logits: Tensor = self.head(self.features(images))
         return logits
 
     @torch.no_grad()
     def folded(self) -> "DigitCNN":
-        """Returns the plain network that computes what this one does in evaluation mode."""
-        (dropout,) = (module for module in self.head if isinstance(module, nn.Dropout))
-        last = self.head[-1]
-        assert isinstance(last, nn.Linear)
-        plain = DigitCNN(dropout.p, last.out_features).to(last.weight.device)
-        targets = (layer for layer in plain.modules() if isinstance(layer, nn.Conv2d | nn.Linear))
-        for module in self.modules():
-            if isinstance(module, nn.Conv2d | nn.Linear):
-                target = next(targets)
-                target.load_state_dict(module.state_dict(), strict=False)  # there may be no bias
-            elif isinstance(module, _BatchNorm):
-                assert module.running_mean is not None
-                assert module.running_var is not None
-                target.weight, target.bias = fuse_conv_bn_weights(  # serves dense layers as well
+        """Returns the network without batch normalization that has the same outputs in eval mode.
+
+        Each normalization is an affine map with positive scale, which commutes with max pooling
+        and can therefore be merged into the layer before it.
+        """
+        device = next(self.parameters()).device
+        plain = DigitCNN(self.dropout, self.num_classes).to(device)
+        plain_layers = (
+            layer for layer in plain.modules() if isinstance(layer, nn.Conv2d | nn.Linear)
+        )
+        for layer in self.modules():
+            if isinstance(layer, nn.Conv2d | nn.Linear):
+                target = next(plain_layers)
+                target.load_state_dict(layer.state_dict(), strict=False)  # it may have no bias
+            elif isinstance(layer, nn.BatchNorm1d | nn.BatchNorm2d):
+                assert layer.running_mean is not None
+                assert layer.running_var is not None
+                target.weight, target.bias = fuse_conv_bn_weights(  # valid for dense layers, too
                     target.weight,
                     None,
-                    module.running_mean,
-                    module.running_var,
-                    module.eps,
+                    layer.running_mean,
+                    layer.running_var,
+                    layer.eps,
                     None,
-                    module.bias,
+                    layer.bias,
                 )
         return plain.requires_grad_().to(memory_format=torch.channels_last)
-
-
-def check_arguments(dropout: float, num_classes: int) -> None:
-    """Checks arguments of ``DigitCNN``.
-
-    Raises:
-        InvalidArgumentError: If one is out of range.
-    """
-    check_number("dropout", dropout, at_least=0, below=1, hint="0 disables it")
-    check_integer("num_classes", num_classes, 2, MAX_CLASSES)

@@ -6,7 +6,6 @@ import os
 import shutil
 import socket
 import struct
-import sys
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -115,6 +114,13 @@ def fitted(tmp_path_factory: pytest.TempPathFactory) -> Run:
     return Run(cli, root / "lightning_logs" / "version_0", "".join(out.pieces))
 
 
+@pytest.fixture
+def trained(fitted: Run, workdir: Path) -> Path:
+    """A working directory that contains a copy of a complete run."""
+    shutil.copytree(fitted.folder, workdir / "lightning_logs" / "version_0")
+    return workdir
+
+
 class CaptureStdout:
     """Keeps what is printed, for fixtures that outlive a test's own capture."""
 
@@ -159,7 +165,7 @@ def drawn(monkeypatch: pytest.MonkeyPatch) -> list[Drawing]:
         "training_images",
     ):
         monkeypatch.setattr(f"mnist_lightning.callbacks.{module}.publish", keep)
-    monkeypatch.setattr(sys.modules["mnist_lightning.cli.main"], "publish", keep)
+    monkeypatch.setattr("mnist_lightning.cli.predict.publish", keep)
     return drawings
 
 

@@ -1,4 +1,4 @@
-"""The data: what is in a batch, how it is split, and where it comes from."""
+"""The data module: batches, the split, and the source of the images."""
 
 import gzip
 import logging
@@ -18,10 +18,9 @@ from trainers import quiet_trainer
 from typing_extensions import override
 
 from mnist_lightning import MNISTClassifier, MNISTDataModule
-from mnist_lightning.data.datasets import DATASETS, SAMPLE
+from mnist_lightning.data.datasets import DATASETS, SAMPLE, SAMPLE_DIR
 from mnist_lightning.data.download import load
 from mnist_lightning.data.in_memory import IndexedImages
-from mnist_lightning.datamodule import SAMPLE_DIR
 from mnist_lightning.errors import DataError, InvalidArgumentError, MissingDataError
 
 FASHION = Path("/usr/share/datasets/fashion-mnist")
@@ -31,12 +30,12 @@ def rows(dataset: IndexedImages) -> list[bytes]:
     return [image.numpy().tobytes() for image in dataset.images]
 
 
-def every(dataloader: DataLoader[Any]) -> tuple[Tensor, Tensor]:
+def concatenate(dataloader: DataLoader[Any]) -> tuple[Tensor, Tensor]:
     images, labels = zip(*dataloader, strict=True)
     return torch.cat(images), torch.cat(labels)
 
 
-def test_batches_are_what_is_promised(sample: MNISTDataModule) -> None:
+def test_batches_have_the_documented_shapes(sample: MNISTDataModule) -> None:
     for dataloader, size, batch_size in (
         (sample.train_dataloader(), 3_200, 128),
         (sample.val_dataloader(), 800, 512),
@@ -47,7 +46,7 @@ def test_batches_are_what_is_promised(sample: MNISTDataModule) -> None:
         assert (images.shape, images.dtype) == ((batch_size, 1, 28, 28), torch.float32)
         assert (labels.shape, labels.dtype) == ((batch_size,), torch.int64)
         assert len(dataloader) == math.ceil(size / batch_size)
-        images, labels = every(dataloader)
+        images, labels = concatenate(dataloader)
         assert len(images) == len(labels) == size  # no image is dropped
         assert float(images.min()) == 0
         assert float(images.max()) == 1
@@ -55,7 +54,7 @@ def test_batches_are_what_is_promised(sample: MNISTDataModule) -> None:
 
 
 def test_scales_every_pixel_by_255(sample: MNISTDataModule) -> None:
-    images, labels = every(sample.test_dataloader())
+    images, labels = concatenate(sample.test_dataloader())
     raw = gzip.decompress((SAMPLE_DIR / "t10k-images-idx3-ubyte.gz").read_bytes())[16:]
     expected = torch.tensor(list(raw), dtype=torch.float64).view(1000, 1, 28, 28) / 255
     torch.testing.assert_close(images.double(), expected, rtol=0, atol=1e-7)
@@ -71,17 +70,17 @@ def test_split_is_disjoint_and_complete(sample: MNISTDataModule) -> None:
     assert sorted(train + val) == sorted(content[i : i + 784] for i in range(0, len(content), 784))
 
 
-def test_sample_is_balanced_and_cut_once() -> None:
+def test_sample_is_balanced() -> None:
     files = load(SAMPLE_DIR, SAMPLE)
     for part, number in (("train", 400), ("t10k", 100)):
         labels = torch.tensor(list(files[f"{part}-labels-idx1-ubyte"][8:]))
         assert labels.bincount().tolist() == [number] * 10
 
 
-def test_split_depends_on_its_own_seed_only(sample: MNISTDataModule) -> None:
+def test_split_depends_on_split_seed_only(sample: MNISTDataModule) -> None:
     torch.manual_seed(1)
     again = MNISTDataModule(source="sample")
-    again.setup("test")  # whichever stage comes first
+    again.setup("test")  # independent of the stage
     assert rows(again.val_set) == rows(sample.val_set)
     assert rows(again.train_set) == rows(sample.train_set)
     other = MNISTDataModule(source="sample", split_seed=1, val_fraction=0.5)
@@ -92,10 +91,10 @@ def test_split_depends_on_its_own_seed_only(sample: MNISTDataModule) -> None:
 
 
 def test_only_training_images_are_shuffled(sample: MNISTDataModule) -> None:
-    first, second = (every(sample.train_dataloader())[1].tolist() for _ in range(2))
+    first, second = (concatenate(sample.train_dataloader())[1].tolist() for _ in range(2))
     assert first != second
     assert sorted(first) == sorted(second) == sorted(sample.train_set.labels.tolist())
-    assert every(sample.val_dataloader())[1].tolist() == sample.val_set.labels.tolist()
+    assert concatenate(sample.val_dataloader())[1].tolist() == sample.val_set.labels.tolist()
 
 
 def test_a_batch_is_one_indexing_call(
@@ -113,17 +112,17 @@ def test_a_batch_is_one_indexing_call(
 
     monkeypatch.setattr(IndexedImages, "__getitems__", counted)
     monkeypatch.setattr(IndexedImages, "__getitem__", single)
-    every(sample.val_dataloader())
+    concatenate(sample.val_dataloader())
     assert calls == [512, 288]
     calls.clear()
-    every(sample.train_dataloader())
+    concatenate(sample.train_dataloader())
     assert calls == [128] * 25
     calls.clear()
-    every(sample.predict_dataloader())
+    concatenate(sample.predict_dataloader())
     assert calls == [128] * 7 + [104]
 
 
-def test_lightning_can_put_another_sampler_into_its_loaders(sample: MNISTDataModule) -> None:
+def test_lightning_can_replace_the_sampler(sample: MNISTDataModule) -> None:
     seen: list[Tensor] = []
 
     class Watching(MNISTClassifier):
@@ -148,7 +147,7 @@ def test_a_single_item_is_the_same_image(sample: MNISTDataModule) -> None:
 
 
 class Negative(nn.Module):
-    """Makes pixels negative, which no image is by itself."""
+    """Makes pixels negative, unlike those of any image."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -161,7 +160,7 @@ class Negative(nn.Module):
 
 
 @pytest.mark.filterwarnings("ignore:.*(will run with no optimizer|training_step. returned)")
-def test_augments_images_that_are_trained_on_and_no_others() -> None:
+def test_augments_training_images_only() -> None:
     class Watch(LightningModule):
         def __init__(self) -> None:
             super().__init__()
@@ -215,25 +214,28 @@ def test_augments_images_that_are_trained_on_and_no_others() -> None:
         ({"split_seed": 1 << 63}, "split_seed is 9223372036854775808; it must be an integer"),
         ({"source": "web"}, "source is 'web'; it must be one of auto, mnist, sample"),
         ({"dataset": "CIFAR"}, "dataset is 'CIFAR'; it must be one of MNIST, FashionMNIST, KMNIST"),
-        ({"dataset": "KMNIST", "source": "sample"}, "source is 'sample'; the sample is of MNIST,"),
-        ({"dataset": "KMNIST", "images": ["a"]}, "images is ['a']; pictures are prepared as"),
+        (
+            {"dataset": "KMNIST", "source": "sample"},
+            "source is 'sample'; it must be one of auto, mnist",
+        ),
+        ({"dataset": "KMNIST", "images": ["a"]}, "images is ['a']; it requires MNIST, not KMNIST"),
         ({"mirrors": "ftp://a/"}, "mirrors is 'ftp://a/'; a mirror is"),
         ({"mirrors": ["http://a/", "b"]}, "mirrors is 'b'; a mirror is"),
     ],
 )
-def test_refuses_values_out_of_range(arguments: dict[str, Any], message: str) -> None:
+def test_rejects_values_out_of_range(arguments: dict[str, Any], message: str) -> None:
     with pytest.raises(InvalidArgumentError) as caught:
         MNISTDataModule(**arguments)
     assert str(caught.value).startswith(message)
 
 
-def test_refuses_a_split_with_an_empty_side() -> None:
+def test_rejects_a_split_with_an_empty_side() -> None:
     data = MNISTDataModule(source="sample", val_fraction=1e-5)
     with pytest.raises(InvalidArgumentError, match="4,000 images"):
         data.setup("fit")
 
 
-def test_downloads_and_then_reads_what_it_downloaded(
+def test_downloads_once_and_then_reads_the_files(
     tmp_path: Path, files: Files, server: Server
 ) -> None:
     server.serve(files.content)
@@ -253,7 +255,7 @@ def test_downloads_and_then_reads_what_it_downloaded(
 
 
 @pytest.mark.parametrize("name", DATASETS)
-def test_other_datasets_come_the_same_way(
+def test_downloads_other_data_sets_in_the_same_way(
     name: Literal["MNIST", "FashionMNIST", "KMNIST"],
     tmp_path: Path,
     files: Files,
@@ -272,16 +274,16 @@ def test_other_datasets_come_the_same_way(
     torch.testing.assert_close(data.test_set.images.squeeze(1), files.images["t10k"])
 
 
-def test_published_sums() -> None:
+def test_checksums_are_complete() -> None:
     sums = [file.sha256 for dataset in DATASETS.values() for file in dataset.files.values()]
     assert len({*sums}) == 12
     assert all(re.fullmatch("[0-9a-f]{64}", one) for one in sums)
     compressed = [any(file.compressed for file in one.files.values()) for one in DATASETS.values()]
-    assert compressed == [False, False, True]  # of KMNIST's extracted files nobody publishes one
+    assert compressed == [False, False, True]  # KMNIST publishes those of its .gz files only
 
 
-@pytest.mark.skipif(not FASHION.exists(), reason="Debian's dataset-fashion-mnist is not there")
-def test_fashion_mnist_of_debian_is_the_published_one(tmp_path: Path) -> None:
+@pytest.mark.skipif(not FASHION.exists(), reason="requires Debian's dataset-fashion-mnist")
+def test_reads_fashion_mnist_of_debian(tmp_path: Path) -> None:
     data = MNISTDataModule(str(FASHION), dataset="FashionMNIST")
     data.prepare_data()
     data.setup("fit")
@@ -290,7 +292,7 @@ def test_fashion_mnist_of_debian_is_the_published_one(tmp_path: Path) -> None:
     assert data.class_names[int(data.test_set.labels[0])] == "Ankle boot"
 
 
-def test_falls_back_to_the_sample_and_says_why(
+def test_falls_back_to_the_sample_with_a_reason(
     tmp_path: Path, files: Files, server: Server, caplog: pytest.LogCaptureFixture
 ) -> None:
     server.answers["/train-images-idx3-ubyte.gz"] = sending(b"", status=503)
@@ -299,7 +301,7 @@ def test_falls_back_to_the_sample_and_says_why(
     with caplog.at_level(logging.WARNING):
         data.setup("fit")
     assert data.dataset_name == "MNIST sample"
-    assert data.hparams["source"] == "sample"  # what a checkpoint will tell
+    assert data.hparams["source"] == "sample"  # saved in checkpoints
     assert len(data.test_set) == 1_000
     notice = data.fallback_notice
     assert notice is not None
@@ -314,12 +316,12 @@ def test_falls_back_to_the_sample_and_says_why(
     [
         (
             {"source": "mnist"},
-            r"^MNIST cannot be downloaded .*HTTP status 404.*--data.source sample",
+            r"^cannot download MNIST .*HTTP status 404.*--data.source sample",
         ),
-        ({"dataset": "KMNIST"}, r"^KMNIST cannot be downloaded .*HTTP status 404"),
+        ({"dataset": "KMNIST"}, r"^cannot download KMNIST .*HTTP status 404"),
     ],
 )
-def test_where_the_sample_does_not_do_nothing_falls_back_to_it(
+def test_does_not_fall_back_to_the_sample_if_it_is_not_allowed(
     tmp_path: Path, files: Files, server: Server, arguments: dict[str, Any], message: str
 ) -> None:
     data = MNISTDataModule(str(tmp_path), mirrors=server.url, **arguments)
@@ -329,7 +331,7 @@ def test_where_the_sample_does_not_do_nothing_falls_back_to_it(
         data.setup("fit")
 
 
-def test_source_sample_never_looks_at_the_folder(tmp_path: Path, files: Files) -> None:
+def test_source_sample_ignores_the_folder(tmp_path: Path, files: Files) -> None:
     files.write(tmp_path)
     data = MNISTDataModule(str(tmp_path), source="sample")
     data.prepare_data()
@@ -338,7 +340,7 @@ def test_source_sample_never_looks_at_the_folder(tmp_path: Path, files: Files) -
     assert data.fallback_notice is None
 
 
-def test_a_folder_in_the_home_directory(
+def test_expands_the_home_directory(
     tmp_path: Path, files: Files, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     files.write(tmp_path / "data")
@@ -348,24 +350,24 @@ def test_a_folder_in_the_home_directory(
     assert len(data.test_set) == 20
 
 
-def test_a_folder_given_as_a_path_is_kept_as_text(tmp_path: Path) -> None:
+def test_saves_a_path_as_plain_text(tmp_path: Path) -> None:
     data = MNISTDataModule(tmp_path)  # type: ignore[arg-type]
     assert data.hparams["data_dir"] == str(tmp_path)
 
 
-def test_mirrors_are_not_told_to_checkpoints_and_loggers() -> None:
+def test_mirrors_are_not_saved_in_checkpoints_or_logs() -> None:
     data = MNISTDataModule(mirrors="https://me:secret@localhost/mnist/")
     assert "secret" not in str(data.hparams_initial)
 
 
-def test_a_folder_that_cannot_be_used_is_an_error(tmp_path: Path, files: Files) -> None:
+def test_reports_an_unusable_folder(tmp_path: Path, files: Files) -> None:
     (tmp_path / "file").touch()
     data = MNISTDataModule(str(tmp_path / "file"))
     with pytest.raises(DataError, match=r"file cannot be written .*; choose another folder"):
         data.prepare_data()
 
 
-def test_real_mnist_through_a_local_server(
+def test_downloads_real_mnist_from_a_local_server(
     tmp_path: Path, server: Server, mnist_mirror: str
 ) -> None:
     for name in ("train-images-idx3", "train-labels-idx1", "t10k-images-idx3", "t10k-labels-idx1"):
@@ -376,9 +378,9 @@ def test_real_mnist_through_a_local_server(
     data.setup("fit")
     train, val, test = rows(data.train_set), rows(data.val_set), rows(data.test_set)
     assert (len(train), len(val), len(test)) == (48_000, 12_000, 10_000)
-    # MNIST's 60,000 training images are all different, and none is a test image.
+    # All 70,000 images of MNIST are different.
     assert len({*train, *val, *test}) == 70_000
-    images, labels = every(data.test_dataloader())
+    images, labels = concatenate(data.test_dataloader())
     assert labels[:5].tolist() == [7, 2, 1, 0, 4]
     assert float(images.mean()) == pytest.approx(0.1325, abs=1e-4)
 
@@ -390,7 +392,7 @@ def test_real_mnist_through_a_local_server(
             assert int(of_mnist[image]) == int(label)
 
 
-def test_pictures_to_predict_leave_the_training_as_it_is() -> None:
+def test_pictures_to_predict_do_not_affect_training() -> None:
     data = MNISTDataModule(source="sample", images="no.png")
     data.prepare_data()
     data.setup("fit")

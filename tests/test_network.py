@@ -1,4 +1,4 @@
-"""The network of the notebook, layer by layer."""
+"""The network, layer by layer, compared with the notebook's."""
 
 import math
 
@@ -6,13 +6,12 @@ import pytest
 import torch
 from torch import nn
 from torch.nn import functional
-from torch.nn.modules.batchnorm import _BatchNorm
 
 from mnist_lightning import DigitCNN
 from mnist_lightning.errors import InvalidArgumentError
 
 
-def test_has_the_parameters_of_the_notebook_all_trainable() -> None:
+def test_has_the_notebooks_parameters_all_trainable() -> None:
     shapes = {name: tuple(value.shape) for name, value in DigitCNN().named_parameters()}
     assert list(shapes.values()) == [
         (8, 1, 5, 5),
@@ -29,7 +28,7 @@ def test_has_the_parameters_of_the_notebook_all_trainable() -> None:
     assert all(parameter.requires_grad for parameter in parameters)
 
 
-def test_computes_what_the_notebook_computes() -> None:
+def test_computes_the_notebooks_function() -> None:
     network = DigitCNN().eval()
     weights = dict(network.named_parameters())
     conv1, bias1, conv2, bias2, dense1, bias3, dense2, bias4 = weights.values()
@@ -46,7 +45,7 @@ def test_computes_what_the_notebook_computes() -> None:
     torch.testing.assert_close(network(images), expected)
 
 
-def test_starts_as_keras_starts() -> None:
+def test_is_initialized_like_keras() -> None:
     for module in DigitCNN().modules():
         if isinstance(module, nn.Conv2d | nn.Linear):
             field = module.weight[0][0].numel()  # Glorot's bound counts the receptive field
@@ -61,7 +60,7 @@ def test_starts_as_keras_starts() -> None:
             assert not module.bias.any()
 
 
-def test_drops_a_fifth_of_the_hidden_values_before_the_last_layer_while_training() -> None:
+def test_drops_a_fifth_of_the_hidden_values_during_training() -> None:
     network = DigitCNN(dropout=0.2)
     seen: list[torch.Tensor] = []
     last = network.head[-1]
@@ -76,15 +75,15 @@ def test_drops_a_fifth_of_the_hidden_values_before_the_last_layer_while_training
     torch.testing.assert_close(trained[kept], evaluated[kept] / 0.8)
 
 
-def test_dropout_and_classes_are_arguments() -> None:
+def test_dropout_and_num_classes_are_arguments() -> None:
     network = DigitCNN(dropout=0.0, num_classes=26)
     images = torch.rand(3, 1, 28, 28)
     assert network(images).shape == (3, 26)
     torch.testing.assert_close(network(images), network.eval()(images))
 
 
-def trained_a_little(network: DigitCNN) -> DigitCNN:
-    """Gives a network statistics and weights that are nowhere those of its beginning."""
+def slightly_trained(network: DigitCNN) -> DigitCNN:
+    """Changes all statistics and weights from their initial values."""
     for _ in range(20):
         network(torch.rand(32, 1, 28, 28) * 2)
     for parameter in network.parameters():
@@ -92,10 +91,12 @@ def trained_a_little(network: DigitCNN) -> DigitCNN:
     return network.eval()
 
 
-def test_batch_norm_adds_no_parameter_and_normalises_hidden_values_while_training() -> None:
+def test_batch_norm_adds_no_parameters_and_normalizes_hidden_values() -> None:
     network = DigitCNN(batch_norm=True)
     assert sum(parameter.numel() for parameter in network.parameters()) == 37_610
-    norms = [layer for layer in network.modules() if isinstance(layer, _BatchNorm)]
+    norms = [
+        layer for layer in network.modules() if isinstance(layer, nn.BatchNorm1d | nn.BatchNorm2d)
+    ]
     seen: list[torch.Tensor] = []
     for norm in norms:
         norm.register_forward_hook(lambda _module, _args, output: seen.append(output))
@@ -107,14 +108,14 @@ def test_batch_norm_adds_no_parameter_and_normalises_hidden_values_while_trainin
         torch.testing.assert_close(
             values.var(1, correction=0), torch.ones(len(values)), rtol=0, atol=1e-2
         )
-    for norm in norms:  # the bias comes behind
+    for norm in norms:  # it replaces the bias of the layer before it
         assert norm.bias.requires_grad
 
 
 @pytest.mark.parametrize("batch_norm", [True, False])
-def test_folded_is_the_plain_network_with_the_same_outputs(batch_norm: bool) -> None:
-    network = trained_a_little(DigitCNN(0.4, num_classes=7, batch_norm=batch_norm))
-    before = {name: value.clone() for name, value in network.state_dict().items()}
+def test_folded_network_has_the_same_outputs_without_batch_norm(batch_norm: bool) -> None:
+    network = slightly_trained(DigitCNN(0.4, num_classes=7, batch_norm=batch_norm))
+    original = {name: value.clone() for name, value in network.state_dict().items()}
     plain = network.folded().eval()
     images = torch.rand(32, 1, 28, 28)
     torch.testing.assert_close(plain(images), network(images), rtol=0, atol=1e-4)
@@ -124,8 +125,8 @@ def test_folded_is_the_plain_network_with_the_same_outputs(batch_norm: bool) -> 
     assert all(parameter.requires_grad for parameter in plain.parameters())
     (dropout,) = (layer for layer in plain.modules() if isinstance(layer, nn.Dropout))
     assert dropout.p == 0.4
-    for name, value in network.state_dict().items():  # and leaves its origin alone
-        torch.testing.assert_close(value, before[name])
+    for name, value in network.state_dict().items():  # the original is unchanged
+        torch.testing.assert_close(value, original[name])
     for parameter in plain.parameters():
         parameter.data.zero_()
     assert network(images).any()
@@ -134,6 +135,8 @@ def test_folded_is_the_plain_network_with_the_same_outputs(batch_norm: bool) -> 
 @pytest.mark.parametrize(
     "shape", [(2, 1, 30, 30), (2, 1, 32, 32), (2, 3, 28, 28), (1, 28, 28), (28,)]
 )
-def test_images_of_another_size_are_refused(shape: tuple[int, ...]) -> None:
-    with pytest.raises(InvalidArgumentError, match=r"^images is \(.*; DigitCNN takes \(N, 1, 28"):
+def test_rejects_images_of_another_size(shape: tuple[int, ...]) -> None:
+    with pytest.raises(
+        InvalidArgumentError, match=r"^images.shape is \(.*; DigitCNN accepts \(N, 1, 28"
+    ):
         DigitCNN()(torch.zeros(shape))

@@ -1,4 +1,4 @@
-"""What makes the training fast: causes are guarded here, since clocks differ between machines."""
+"""Causes of the training's speed, since clocks differ between machines."""
 
 import time
 from collections import Counter
@@ -17,7 +17,7 @@ from typing_extensions import override
 from mnist_lightning import MNISTClassifier, RandomDistortion
 from mnist_lightning.cli import main
 
-# What waits for a GPU: values that are read back, and shapes that depend on them.
+# Operations that wait for a GPU, because they read values back or have shapes that depend on them.
 WAITS = (
     "_local_scalar_dense",
     "bincount",
@@ -31,7 +31,7 @@ WAITS = (
 
 
 class Counting(TorchDispatchMode):  # type: ignore[no-untyped-call]
-    """Counts the operations of PyTorch between the start and the end of a training."""
+    """Counts the operations of PyTorch during a training."""
 
     def __init__(self) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
@@ -57,7 +57,7 @@ def counting(monkeypatch: pytest.MonkeyPatch) -> Counting:
 
 
 def count(counting: Counting, batch_size: int) -> Counter[str]:
-    """Returns what an epoch with all that a user has by default asks of PyTorch."""
+    """Returns the numbers of operations in one epoch of a default fit."""
     counting.calls.clear()
     options = ["max_epochs=1", "limit_test_batches=0"]
     data = ["--data.source=sample", f"--data.batch_size={batch_size}"]
@@ -66,7 +66,7 @@ def count(counting: Counting, batch_size: int) -> Counter[str]:
 
 
 @pytest.mark.usefixtures("workdir")
-def test_a_batch_costs_no_more_than_it_must(counting: Counting) -> None:
+def test_a_batch_needs_the_minimum_of_operations(counting: Counting) -> None:
     few, many = count(counting, 800), count(counting, 50)  # 4 steps and 1 validation, 64 and 4
     steps, batches = 60, 60 + 3
     more = {name: many[name] - few[name] for name in many}
@@ -76,19 +76,19 @@ def test_a_batch_costs_no_more_than_it_must(counting: Counting) -> None:
     assert more["index_select"] == 2 * batches, "a batch is not one indexing call"
     for name in ("select", "stack", "unbind"):
         assert more.get(name, 0) == 0, f"{name}: images are handled one by one"
-    # Lightning divides each loss by the number of batches it accumulates; that has a gradient.
+    # Lightning divides each loss by the number of accumulated batches, forward and backward.
     assert more["div"] == 2 * steps, "metrics are computed in each step"
 
 
-def test_all_batches_of_the_gpu_recipe_have_one_size() -> None:
+def test_all_batches_of_the_gpu_recipe_have_the_same_size() -> None:
     path = Path(__file__).parent.parent / "configs" / "gpu.yaml"
     options = yaml.safe_load(path.read_text(encoding="utf-8"))
-    assert options["model"]["compile"]  # anew for each size
+    assert options["model"]["compile"]  # again for each size
     size = options["data"]["batch_size"]
     assert (48_000 % size, 12_000 % (4 * size), 10_000 % (4 * size)) == (0, 0, 0)
 
 
-def test_augmentation_handles_whole_batches() -> None:
+def test_augmentation_processes_complete_batches() -> None:
     counts = []
     for size in (2, 512):
         with Counting() as counting:
@@ -98,7 +98,7 @@ def test_augmentation_handles_whole_batches() -> None:
 
 
 def test_augmentation_costs_less_than_the_training_step() -> None:
-    """About a seventh of it: this fails only where images are handled singly, or a slow path is."""
+    """It costs about a seventh; this fails only if images are processed one by one."""
     images, labels = torch.rand(128, 1, 28, 28), torch.randint(10, (128,))
     distort, model = RandomDistortion(7, 0.08, 0.1, 1, 0.3, 0.25), MNISTClassifier()
     optimizer = model.configure_optimizers()

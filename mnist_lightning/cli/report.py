@@ -1,4 +1,4 @@
-"""Results as plain text."""
+"""Results as text: tables to print, and CSV."""
 
 import csv
 import io
@@ -9,62 +9,66 @@ from torch import Tensor
 from mnist_lightning.pictures import UNSURE_BELOW
 
 
-def class_report(matrix: Tensor, class_names: Sequence[str], pairs: int = 2) -> str:
-    """Returns a table of the accuracy of each class, and the classes that are confused most.
+def class_table(matrix: Tensor, class_names: Sequence[str], max_pairs: int = 2) -> str:
+    """Returns a table of the accuracy of each class, and the classes confused most often.
 
     Args:
         matrix: Counts, integers of shape ``(num_classes, num_classes)``: rows are true classes,
             columns predicted ones.
         class_names: A name for each class.
-        pairs: How many pairs of classes are named at most; both directions count.
+        max_pairs: Maximum number of confused pairs to name, both directions counted.
 
     Example:
         >>> import torch
-        >>> print(class_report(torch.tensor([[98, 2], [1, 49]]), ["cat", "dog"]))
-        Class  Images  Accuracy  Taken for
+        >>> print(class_table(torch.tensor([[98, 2], [1, 49]]), ["cat", "dog"]))
+        Class  Images  Accuracy  Mistaken for
         cat       100    98.00%  dog (2)
         dog        50    98.00%  cat (1)
         Most confused: cat and dog (3)
     """
     width = max(5, *map(len, class_names))
-    lines = [f"{'Class':<{width}}  Images  Accuracy  Taken for"]
+    lines = [f"{'Class':<{width}}  Images  Accuracy  Mistaken for"]
     mistakes = matrix.clone().fill_diagonal_(0)
     for index, name in enumerate(class_names):
-        images, right = int(matrix[index].sum()), int(matrix[index, index])
-        accuracy = f"{right / images:.2%}" if images else "-"
-        order = mistakes[index].argsort(descending=True, stable=True)[:3].tolist()
-        others = [
-            f"{class_names[other]} ({mistakes[index, other]})"
-            for other in order
-            if mistakes[index, other]
-        ]
-        lines.append(f"{name:<{width}}  {images:>6}  {accuracy:>8}  {', '.join(others)}".rstrip())
-    both = (mistakes + mistakes.T).triu()
-    worst = both.flatten().argsort(descending=True, stable=True)[:pairs].tolist()
-    confused = [(divmod(place, len(matrix)), int(both.flatten()[place])) for place in worst]
-    named = [
-        f"{class_names[one]} and {class_names[other]} ({count})"
-        for (one, other), count in confused
-        if count
-    ]
-    if named:
-        lines.append(f"Most confused: {', '.join(named)}")
+        images, correct = int(matrix[index].sum()), int(matrix[index, index])
+        accuracy = f"{correct / images:.2%}" if images else "-"
+        ranking = mistakes[index].argsort(descending=True, stable=True)[:3].tolist()
+        confused = ", ".join(
+            f"{class_names[guess]} ({mistakes[index, guess]})"
+            for guess in ranking
+            if mistakes[index, guess]
+        )
+        lines.append(f"{name:<{width}}  {images:>6}  {accuracy:>8}  {confused}".rstrip())
+    if pairs := _confused_pairs(mistakes, class_names, max_pairs):
+        lines.append(f"Most confused: {', '.join(pairs)}")
     return "\n".join(lines)
 
 
-def prediction_csv(results: Mapping[str, str | None], probabilities: Tensor) -> str:
-    """Returns predictions as CSV: ``file,label,probability,p0,p1,…``; the label is the prediction.
+def _confused_pairs(mistakes: Tensor, class_names: Sequence[str], max_pairs: int) -> list[str]:
+    counts = (mistakes + mistakes.T).triu().flatten()
+    ranking = counts.argsort(descending=True, stable=True)[:max_pairs].tolist()
+    pairs = [(*divmod(cell, len(mistakes)), int(counts[cell])) for cell in ranking]
+    return [
+        f"{class_names[first]} and {class_names[second]} ({count})"
+        for first, second, count in pairs
+        if count
+    ]
+
+
+def prediction_csv(failures: Mapping[str, str | None], probabilities: Tensor) -> str:
+    """Returns predictions as CSV: ``file,label,probability,p0,p1,…``, the label being predicted.
 
     Args:
-        results: For each picture why it has no prediction (its row is then empty), or None.
-        probabilities: Of the others, ``(N, num_classes)``.
+        failures: For each picture the reason why it has no prediction, which leaves its row empty,
+            or None if it has one.
+        probabilities: Those of the pictures with a prediction, ``(N, num_classes)``.
     """
     text = io.StringIO()
     table = csv.writer(text, lineterminator="\n")
     classes = range(probabilities.shape[1])
-    table.writerow(["file", "label", "probability", *(f"p{index}" for index in classes)])
+    table.writerow(["file", "label", "probability", *(f"p{label}" for label in classes)])
     rows = iter(probabilities.tolist())
-    for name, reason in results.items():
+    for name, reason in failures.items():
         if reason is None:
             row = next(rows)
             values = [f"{value:.6f}" for value in (max(row), *row)]
@@ -74,41 +78,42 @@ def prediction_csv(results: Mapping[str, str | None], probabilities: Tensor) -> 
     return text.getvalue()
 
 
-def prediction_report(
-    results: Mapping[str, str | None],
+def prediction_table(
+    failures: Mapping[str, str | None],
     probabilities: Tensor,
     class_names: Sequence[str],
-    most: int = 100,
+    max_rows: int = 100,
 ) -> str:
-    """Returns a table of predictions; unsure ones name the next likeliest class.
+    """Returns a table of predictions; unsure ones also name the second most likely class.
 
     Args:
-        results: For each picture why it has no prediction, or None.
-        probabilities: Of the others, ``(N, num_classes)``.
+        failures: For each picture the reason why it has no prediction, or None if it has one.
+        probabilities: Those of the pictures with a prediction, ``(N, num_classes)``.
         class_names: A name for each class.
-        most: How many predictions are shown at most; what has none is always shown.
+        max_rows: Maximum number of predictions to show; failures are always shown.
 
     Example:
         >>> import torch
-        >>> results = {"a.png": None, "b.png": "is empty", "c.png": None}
-        >>> print(prediction_report(results, torch.tensor([[0.02, 0.98], [0.6, 0.4]]), "01"))
+        >>> failures = {"a.png": None, "b.png": "is empty", "c.png": None}
+        >>> print(prediction_table(failures, torch.tensor([[0.02, 0.98], [0.6, 0.4]]), "01"))
         a.png  1   98.00%
         b.png  -           is empty
         c.png  0   60.00%  unsure: or 1 (40.00%)
     """
-    width = max(map(len, results), default=0)
-    names = max(map(len, class_names))
-    rows = iter(zip(*probabilities.topk(2), strict=True))
-    lines, shown = [], 0
-    for file, reason in results.items():
+    file_width = max(map(len, failures), default=0)
+    name_width = max(map(len, class_names))
+    predictions = iter(zip(*probabilities.topk(2), strict=True))
+    lines, row = [], 0
+    for file, reason in failures.items():
         if reason is not None:
-            lines.append(f"{file:<{width}}  {'-':<{names}}           {reason}")
+            lines.append(f"{file:<{file_width}}  {'-':<{name_width}}           {reason}")
             continue
-        (first, second), (label, other) = (pair.tolist() for pair in next(rows))
-        shown += 1
-        if shown <= most:
-            doubt = (
-                f"  unsure: or {class_names[other]} ({second:.2%})" if first < UNSURE_BELOW else ""
-            )
-            lines.append(f"{file:<{width}}  {class_names[label]:<{names}}  {first:>7.2%}{doubt}")
+        (first, second), (label, runner_up) = (pair.tolist() for pair in next(predictions))
+        row += 1
+        if row > max_rows:
+            continue
+        line = f"{file:<{file_width}}  {class_names[label]:<{name_width}}  {first:>7.2%}"
+        if first < UNSURE_BELOW:
+            line += f"  unsure: or {class_names[runner_up]} ({second:.2%})"
+        lines.append(line)
     return "\n".join(lines)

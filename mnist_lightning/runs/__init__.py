@@ -1,1 +1,1 @@
-"""Run folders, the checkpoints in them, and what TensorBoard reads there."""
+"""Run folders, their checkpoints and their event files."""

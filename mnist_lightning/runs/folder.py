@@ -1,4 +1,4 @@
-"""Run folders: ``lightning_logs/version_N``, one for each run that writes."""
+"""Run folders: ``lightning_logs/version_N``, one for each run that writes files."""
 
 import shutil
 from contextlib import suppress
@@ -10,66 +10,81 @@ from lightning.pytorch.utilities import rank_zero_only
 
 from mnist_lightning.errors import UserError
 
-FOLDER = "lightning_logs"
+LOGS = "lightning_logs"
 _PREFIX = "version_"
 
 
-def existing(root: Path) -> list[Path]:
+class Run:
+    """A run folder, in use by this process until it is closed.
+
+    Args:
+        path: The folder.
+        is_new: Whether the folder was created for this run, not for the run that is resumed.
+    """
+
+    def __init__(self, path: Path, is_new: bool) -> None:
+        self.path = path
+        self.is_new = is_new
+        self._lock = FileLock(path / ".lock")
+
+    @classmethod
+    def create(cls, root: Path) -> "Run":
+        """Creates the next run folder below ``root``; no two calls get the same one.
+
+        Raises:
+            UserError: If the folder cannot be created.
+        """
+        runs = find_runs(root)
+        for number in count(_number(runs[-1]) + 1 if runs else 0):
+            path = root / LOGS / f"{_PREFIX}{number}"
+            try:
+                path.mkdir(parents=True)
+            except FileExistsError:
+                if path.is_dir():
+                    continue
+                raise UserError(
+                    f"cannot create the run folder {path}: a file has this name; remove the file"
+                ) from None
+            except OSError as error:
+                raise UserError(
+                    f"cannot create the run folder {path} ({error.strerror}); choose another "
+                    "--trainer.default_root_dir"
+                ) from error
+            break
+        return cls(path, is_new=True)
+
+    @rank_zero_only
+    def lock(self) -> None:
+        """Reserves the run for this process until it is closed.
+
+        Raises:
+            UserError: If another process is training this run.
+        """
+        try:
+            self._lock.acquire(blocking=False)
+        except Timeout:
+            raise UserError(
+                f"the run {self.path} is being trained by another process; wait for it, or start "
+                "a new fit"
+            ) from None
+
+    def close(self) -> None:
+        """Releases the lock, and removes the folder of a new run that did not start."""
+        self._lock.release()
+        if self.is_new and not (self.path / "config.yaml").exists():
+            shutil.rmtree(self.path)
+            with suppress(OSError):  # not empty: it holds other runs
+                self.path.parent.rmdir()
+
+
+def find_runs(root: Path) -> list[Path]:
     """Returns the run folders below ``root``, the oldest first."""
-    found = [
+    folders = [
         path
-        for path in (root / FOLDER).glob(f"{_PREFIX}*")
+        for path in (root / LOGS).glob(f"{_PREFIX}*")
         if path.name.removeprefix(_PREFIX).isdecimal()
     ]
-    return sorted(found, key=_number)
-
-
-@rank_zero_only
-def create(root: Path) -> Path:
-    """Makes the next run folder; no two runs get the same. Only the first process makes one.
-
-    Raises:
-        UserError: If it cannot be made.
-    """
-    runs = existing(root)
-    for number in count(_number(runs[-1]) + 1 if runs else 0):
-        run = root / FOLDER / f"{_PREFIX}{number}"
-        try:
-            run.mkdir(parents=True)
-        except FileExistsError:
-            if run.is_dir():
-                continue
-            raise UserError(
-                f"the run folder {run} cannot be made: a file is in its place"
-            ) from None
-        except OSError as error:
-            raise UserError(f"the run folder {run} cannot be made ({error.strerror})") from error
-        break
-    return run
-
-
-@rank_zero_only
-def lock(run: Path) -> FileLock:
-    """Takes a run for this process until the lock that is returned is released, or Python ends.
-
-    Raises:
-        UserError: If another process has it.
-    """
-    taken = FileLock(run / ".lock")
-    try:
-        taken.acquire(blocking=False)
-    except Timeout:
-        raise UserError(
-            f"the run {run} is being trained by another process; wait for it, or start a new fit"
-        ) from None
-    return taken
-
-
-def discard(run: Path) -> None:
-    """Removes the folder of a run that never began."""
-    shutil.rmtree(run)
-    with suppress(OSError):  # other runs are in there
-        run.parent.rmdir()
+    return sorted(folders, key=_number)
 
 
 def _number(run: Path) -> int:

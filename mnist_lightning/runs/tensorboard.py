@@ -1,4 +1,4 @@
-"""TensorBoard with the epoch as its x axis, and with tabs that say something."""
+"""A TensorBoard logger with the epoch as its x axis."""
 
 import io
 import logging
@@ -11,25 +11,32 @@ from typing import Any
 
 import torch
 from lightning.pytorch import LightningModule
-from lightning.pytorch.core.module import _jit_is_scripting
 from lightning.pytorch.loggers import TensorBoardLogger
 from lightning.pytorch.utilities import rank_zero_only
 from tensorboard.compat.proto.event_pb2 import Event, SessionLog
+from tensorboard.compat.proto.summary_pb2 import Summary
 from torch import Tensor
 from typing_extensions import override
 
 log = logging.getLogger(__name__)
 
-COMPARED = ("test/acc", "test/loss", "val/acc", "val/loss")
+HPARAMS_METRICS = ("test/acc", "test/loss", "val/acc", "val/loss")
 
 
 class EpochTensorBoardLogger(TensorBoardLogger):
-    """A TensorBoardLogger whose x axis is the number of finished epochs.
+    """A TensorBoardLogger whose x axis is the number of completed epochs.
 
-    Lightning logs against the optimizer step and adds a curve named ``epoch`` to find one's way by;
-    with a point an epoch, the epoch itself is the better axis and the curve is noise. The tab
-    HParams compares runs by their last validation and test figures, without points of its own, and
-    the tab Graphs shows the network. Arguments are those of ``TensorBoardLogger``.
+    Lightning logs against the optimizer step and adds a curve named ``epoch``. With one point per
+    epoch, the epoch is the better axis and that curve is noise. The HPARAMS tab compares runs by
+    their last validation and test metrics, and the GRAPHS tab shows the network.
+
+    Args:
+        save_dir: Folder that contains the folder ``name``.
+        name: Name of the folder that contains the run folders.
+        version: Name or number of the run folder; default: the next number.
+        log_graph: Whether to log the graph of the model.
+        default_hp_metric: Whether to log a placeholder metric, ``hp_metric``.
+        **kwargs: Further arguments of ``TensorBoardLogger``.
     """
 
     def __init__(
@@ -43,18 +50,19 @@ class EpochTensorBoardLogger(TensorBoardLogger):
     ) -> None:
         super().__init__(save_dir, name, version, log_graph, default_hp_metric, **kwargs)
         self.run_hparams: dict[str, Any] = {}
-        """What the tab HParams shows, where not all that Lightning gives is meant."""
-        self._described = False
+        """Hyperparameters to show instead of those that Lightning logs."""
+        self._has_hparams = False
 
     @override
     @rank_zero_only
     def log_metrics(self, metrics: Mapping[str, float], step: int | None = None) -> None:
-        """Writes a point for each metric at the epoch that Lightning gives, else at ``step``."""
+        """Logs metrics at the epoch that Lightning adds to them, or else at ``step``."""
         metrics = dict(metrics)
         epoch = metrics.pop("epoch", None)
         if epoch is not None:
-            # Lightning counts from 0 while it trains, and tests with the number of finished epochs.
-            step = int(epoch) + (not any(name.startswith("test") for name in metrics))
+            # During training it is the index of the current epoch; in a test, the number of epochs.
+            is_test = any(name.startswith("test") for name in metrics)
+            step = int(epoch) + (not is_test)
         super().log_metrics(metrics, step)
 
     @override
@@ -65,56 +73,63 @@ class EpochTensorBoardLogger(TensorBoardLogger):
         metrics: dict[str, Any] | None = None,
         step: int | None = None,
     ) -> None:
-        """Writes the hyperparameters for the tab HParams, once; ``metrics`` as in the base."""
+        """Logs hyperparameters for the HPARAMS tab once, although Lightning logs them twice."""
         super().log_hyperparams(params, metrics, step)
-        if metrics or self._described:
+        if metrics or self._has_hparams:
             return
-        shown = {
+        hparams = {
             name: value
             for name, value in (self.run_hparams or self.hparams).items()
             if isinstance(value, bool | int | float | str) and not name.startswith("_")
         }
-        # Where nothing is logged, starting up should not wait for it.
-        from torch.utils.tensorboard.summary import hparams
+        # Imported late, because commands without logging need not wait for it.
+        from torch.utils.tensorboard.summary import hparams as hparams_summaries
 
-        compared = dict.fromkeys(COMPARED, 0.0)  # only the names are used
-        columns, values, _ = hparams(shown, compared)  # type: ignore[no-untyped-call]
-        for summary in (columns, values):
-            self.experiment._get_file_writer().add_summary(summary)
-        self._described = True
+        names = dict.fromkeys(HPARAMS_METRICS, 0.0)  # the values are not used
+        experiment, session, _ = hparams_summaries(hparams, names)  # type: ignore[no-untyped-call]
+        write_summary(self, experiment)
+        write_summary(self, session)
+        self._has_hparams = True
 
     @rank_zero_only
     def forget_after(self, epoch: int) -> None:
-        """Has TensorBoard drop what an earlier, broken off attempt logged behind this epoch."""
+        """Makes TensorBoard discard what an interrupted run logged after this many epochs."""
         start = Event(session_log=SessionLog(status=SessionLog.START))
-        self.experiment._get_file_writer().add_event(start, epoch + 1)
+        self.experiment.file_writer.add_event(start, epoch + 1)
 
     @override
     @rank_zero_only
     def log_graph(  # type: ignore[override]
         self, model: LightningModule, input_array: Tensor | None = None
     ) -> None:
-        """Writes the graph of the model, once, where it has an ``example_input_array``."""
+        """Logs the graph of a model that has an ``example_input_array``, once."""
         example: Any = model.example_input_array if input_array is None else input_array
         if not self._log_graph or example is None:
             return
         weight = next(model.parameters(), None)
         if weight is not None and isinstance(example, Tensor):
-            # In Lightning's true precisions weights are not float32.
+            # With precision="bf16-true" and the like, the weights are not float32.
             dtype = weight.dtype if example.is_floating_point() else example.dtype
             example = example.to(weight.device, dtype)
-        training = model.training
+        was_training = model.training
         try:
-            # torch 2.15 calls its tracing deprecated, and SummaryWriter prints what goes wrong; it
-            # would trace three times, to compare the outputs. The base would hand the example to
-            # the hooks of the data module, which expect batches.
-            with warnings.catch_warnings(), redirect_stdout(io.StringIO()), _jit_is_scripting():
-                warnings.simplefilter("ignore")
-                trace: Any = torch.jit.trace  # has no types
-                traced = trace(model.eval(), example, check_trace=False)
-                self.experiment.add_graph(traced, example)
-        except Exception as error:  # whatever the network raises, it may still train
-            log.warning("TensorBoard shows no graph: tracing the network failed (%s)", error)
+            # Traced here, because SummaryWriter would trace three times and print what fails.
+            with warnings.catch_warnings(), redirect_stdout(io.StringIO()):
+                warnings.simplefilter("ignore")  # tracing is deprecated since torch 2.15
+                trace: Any = torch.jit.trace  # untyped
+                self.experiment.add_graph(trace(model.eval(), example, check_trace=False), example)
+        except Exception as error:  # the network may raise anything, and can still be trained
+            log.warning("TensorBoard shows no graph, because tracing the network failed: %s", error)
         finally:
-            model.train(training)
+            model.train(was_training)
         self._log_graph = False
+
+
+def write_summary(logger: TensorBoardLogger, summary: Summary, step: int | None = None) -> None:
+    """Writes a summary, such as an encoded image, into a logger's event file.
+
+    ``SummaryWriter.add_image`` would encode the image again. Its public ``file_writer`` is None
+    after the logger was closed at the end of a fit, so the private accessor, which reopens the
+    file, is needed (torch 2.14).
+    """
+    logger.experiment._get_file_writer().add_summary(summary, step)

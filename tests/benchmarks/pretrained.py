@@ -19,7 +19,7 @@ from torchmetrics.functional.classification import (
 )
 
 from mnist_lightning import MNISTClassifier, MNISTDataModule
-from mnist_lightning.cli.report import class_report
+from mnist_lightning.cli.report import class_table
 
 
 def elsewhere() -> tuple[Tensor, Tensor]:
@@ -50,7 +50,7 @@ def main() -> None:
     print(f"mean probability of the answer: {logits.softmax(1).amax(1).mean():.4f}")
     for row in matrix.tolist():
         print("|", " | ".join(map(str, row)), "|")
-    print(class_report(matrix, data.class_names, pairs=5))
+    print(class_table(matrix, data.class_names, max_pairs=5))
     images, labels = elsewhere()
     accuracy = (model(images).argmax(1) == labels).float().mean()
     print(f"scikit-learn's {len(labels):,} digits: {accuracy:.2%}")

@@ -1,4 +1,4 @@
-"""Whatever is given, it works or one sentence says why not."""
+"""Random input either works or is rejected in one sentence."""
 
 import contextlib
 import io
@@ -78,17 +78,17 @@ ARGUMENTS: dict[Callable[..., Any], tuple[str, ...]] = {
 
 
 @pytest.mark.parametrize("kind", ARGUMENTS, ids=lambda kind: kind.__name__)
-def test_constructors_take_it_or_say_why_not(kind: Callable[..., Any]) -> None:
+def test_constructors_accept_or_reject_random_arguments(kind: Callable[..., Any]) -> None:
     @settings(deadline=None, max_examples=100)
     @given(st.dictionaries(st.sampled_from(ARGUMENTS[kind]), values, max_size=3))
     def check(arguments: dict[str, Any]) -> None:
-        said = ""
+        message = ""
         try:
             kind(**arguments)
         except UserError as error:
-            said = str(error)
-        assert not said or said.split(" is ")[0] in arguments
-        assert len(said) < 500
+            message = str(error)
+        assert not message or message.split(" is ")[0] in arguments
+        assert len(message) < 500
 
     check()
 
@@ -165,8 +165,8 @@ def folder(fitted: Run, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pa
 
 
 def check_command_line(subcommand: str, options: list[tuple[str, str]]) -> None:
-    """Runs a command line, as shortly as it allows."""
-    # Long trainings would be no error.
+    """Runs a command line with one batch per stage."""
+    # A long training would not be an error.
     args = [subcommand, *(f"--{name}={text}" for name, text in options)]
     args += ["--data.source=sample", "--trainer.fast_dev_run=1"]
     err = io.StringIO()
@@ -194,7 +194,9 @@ quick = settings(deadline=None, suppress_health_check=[*HealthCheck])
 @pytest.mark.usefixtures("folder")
 @settings(quick, max_examples=40)
 @command_lines
-def test_command_lines_work_or_say_why_not(subcommand: str, options: list[tuple[str, str]]) -> None:
+def test_random_command_lines_work_or_fail_in_one_sentence(
+    subcommand: str, options: list[tuple[str, str]]
+) -> None:
     check_command_line(subcommand, options)
 
 
@@ -202,7 +204,7 @@ def test_command_lines_work_or_say_why_not(subcommand: str, options: list[tuple[
 @pytest.mark.usefixtures("folder")
 @settings(quick, max_examples=400)
 @command_lines
-def test_many_command_lines_work_or_say_why_not(
+def test_many_random_command_lines_work_or_fail_in_one_sentence(
     subcommand: str, options: list[tuple[str, str]]
 ) -> None:
     check_command_line(subcommand, options)

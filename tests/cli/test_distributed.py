@@ -1,6 +1,6 @@
-"""Several processes on this machine, as Lightning starts them.
+"""Runs of several processes on this machine, as Lightning starts them.
 
-They run the same command line again, so each test starts one of its own.
+Each process executes the same command line, so each test starts a process of its own.
 """
 
 import json
@@ -23,9 +23,9 @@ from mnist_lightning import MNISTClassifier
 from mnist_lightning.data.datasets import NAMES
 
 TWO = ["--trainer.strategy=ddp", "--trainer.devices=2"]
-ALONE = "the processes of this run cannot reach each other: "
+LOST = "the processes of this run cannot reach each other: "
 SHORT = ["--data.source=sample", "--trainer.limit_train_batches=5"]
-# Runs a command line; the first process writes down what Lightning measured.
+# Runs a command line; the first process saves the metrics.
 SCRIPT = """
 import json, sys
 from pathlib import Path
@@ -36,7 +36,7 @@ if cli.trainer.is_global_zero:
     metrics = {name: float(value) for name, value in cli.trainer.callback_metrics.items()}
     Path("metrics.json").write_text(json.dumps(metrics))
 """
-# One step of plain gradient descent; each process keeps its batch, the first one the gradient.
+# One step of gradient descent; each process saves its batch, the first one also the gradient.
 STEP = """
 import sys
 import torch
@@ -62,10 +62,10 @@ trainer.fit(model, MNISTDataModule(source="sample"))
 if trainer.is_global_zero:
     torch.save({name: before[name] - value.detach() for name, value in model.named_parameters()},
                "gradients.pt")
-torch.distributed.destroy_process_group()  # as the command line does, else Python may abort
+torch.distributed.destroy_process_group()  # as the command line does, or Python may abort
 """
 
-# The first process sends itself SIGTERM while it draws and the other one waits for it.
+# The first process sends itself SIGTERM while it draws a figure and the other one waits for it.
 STOPPED = """
 import os, signal, sys, time
 from mnist_lightning import PredictionGrid
@@ -95,7 +95,7 @@ def start(folder: Path, script: str, *args: str, **variables: str) -> subprocess
 
 
 def run(folder: Path, script: str, *args: str) -> str:
-    """Runs a script in a folder, and returns what it prints."""
+    """Runs a script in a folder and returns its output."""
     process = start(folder, script, *args)
     try:
         out, err = process.communicate(timeout=120)
@@ -106,7 +106,7 @@ def run(folder: Path, script: str, *args: str) -> str:
 
 
 def metrics(folder: Path, *args: str) -> dict[str, float]:
-    """Runs a command line, and returns what was measured."""
+    """Runs a command line and returns the metrics."""
     run(folder, SCRIPT, *args)
     found: dict[str, float] = json.loads((folder / "metrics.json").read_text())
     return found
@@ -117,7 +117,7 @@ def weights(path: Path) -> dict[str, Any]:
     return found
 
 
-def test_each_image_is_counted_once(tmp_path: Path) -> None:
+def test_counts_each_image_once(tmp_path: Path) -> None:
     odd = "--data.val_fraction=0.20025"  # 801 images
     metrics(tmp_path, "fit", *SHORT, "--trainer.max_epochs=1")
     for subcommand in ("validate", "test"):
@@ -129,18 +129,21 @@ def test_each_image_is_counted_once(tmp_path: Path) -> None:
 
 
 def test_all_processes_test_the_best_epoch(tmp_path: Path) -> None:
-    epochs = ["--trainer.max_epochs=3", "--trainer.check_val_every_n_epoch=2"]  # the last is not it
+    epochs = [
+        "--trainer.max_epochs=3",
+        "--trainer.check_val_every_n_epoch=2",
+    ]  # the best epoch is not the last
     two = metrics(tmp_path, "fit", *SHORT, *epochs, *TWO)
     one = metrics(tmp_path, "test", "--data.source=sample")
     assert two["test/acc"] == one["test/acc"]
     assert two["test/loss"] == pytest.approx(one["test/loss"], abs=1e-5)
 
 
-def test_gradients_are_those_of_the_whole_batch(tmp_path: Path) -> None:
+def test_gradients_are_those_of_the_complete_batch(tmp_path: Path) -> None:
     run(tmp_path, STEP)
     batches = [torch.load(tmp_path / f"batch_{rank}.pt", weights_only=True) for rank in (0, 1)]
     images, labels = (torch.cat(parts) for parts in zip(*batches, strict=True))
-    assert len(images) == 128  # what batch_size says, on both together
+    assert len(images) == 128  # batch_size, over both processes
     assert len({image.numpy().tobytes() for image in images}) == 128
     torch.manual_seed(0)
     model = MNISTClassifier(dropout=0.0)
@@ -151,17 +154,17 @@ def test_gradients_are_those_of_the_whole_batch(tmp_path: Path) -> None:
         torch.testing.assert_close(found[name], gradient, rtol=0, atol=1e-6)
 
 
-def test_only_the_first_process_writes_and_a_run_is_resumed_exactly(tmp_path: Path) -> None:
-    whole, broken = tmp_path / "whole", tmp_path / "broken"
-    for folder in (whole, broken):
+def test_only_the_first_process_writes_and_runs_resume_exactly(tmp_path: Path) -> None:
+    undisturbed, interrupted = tmp_path / "undisturbed", tmp_path / "interrupted"
+    for folder in (undisturbed, interrupted):
         folder.mkdir()
-    out = run(whole, SCRIPT, "fit", *SHORT, *TWO, "--trainer.max_epochs=2")
+    out = run(undisturbed, SCRIPT, "fit", *SHORT, *TWO, "--trainer.max_epochs=2")
     for line in ("Training on cpu", "Test accuracy", "Run folder:"):
         assert out.count(line) == 1
-    assert [path.name for path in (whole / "lightning_logs").iterdir()] == ["version_0"]
-    run(broken, SCRIPT, "fit", *SHORT, *TWO, "--trainer.max_epochs=1")
-    run(broken, SCRIPT, "fit", *SHORT, *TWO, "--trainer.max_epochs=2", "--ckpt_path=last")
-    runs = [folder / "lightning_logs" / "version_0" for folder in (whole, broken)]
+    assert [path.name for path in (undisturbed / "lightning_logs").iterdir()] == ["version_0"]
+    run(interrupted, SCRIPT, "fit", *SHORT, *TWO, "--trainer.max_epochs=1")
+    run(interrupted, SCRIPT, "fit", *SHORT, *TWO, "--trainer.max_epochs=2", "--ckpt_path=last")
+    runs = [folder / "lightning_logs" / "version_0" for folder in (undisturbed, interrupted)]
     first, second = (weights(path / "checkpoints" / "last.ckpt") for path in runs)
     for name, value in first.items():
         assert torch.equal(value, second[name]), name
@@ -169,13 +172,13 @@ def test_only_the_first_process_writes_and_a_run_is_resumed_exactly(tmp_path: Pa
     assert {"config.yaml", "results.json", "confusion_matrix.png", "curves.png"} <= names
     assert names == {path.name for path in runs[1].iterdir() if "tfevents" not in path.name}
     for name in sorted(names):
-        if name.endswith(".png") and name != "training_images.png":  # is drawn anew
+        if name.endswith(".png") and name != "training_images.png":  # drawn again
             assert (runs[0] / name).read_bytes() == (runs[1] / name).read_bytes(), name
 
 
 @pytest.fixture
 def mnist_server(server: Server, mnist_mirror: str) -> Server:
-    """A mirror on this machine that counts who asks it for MNIST."""
+    """A mirror of MNIST on this machine that counts requests."""
     for name in NAMES:
         with urlopen(f"{mnist_mirror}{name}.gz") as answer:
             server.answers[f"/{name}.gz"] = sending(answer.read())
@@ -193,12 +196,12 @@ def test_only_one_process_downloads(tmp_path: Path, mnist_server: Server) -> Non
     ("rank", "sent", "statuses"),
     [
         (0, signal.SIGKILL, [-9]),
-        (1, signal.SIGKILL, [1, -9]),  # its launcher may be faster than the first one's own error
+        (1, signal.SIGKILL, [1, -9]),  # the launcher may kill it before it reports the error
         (0, signal.SIGTERM, [143]),
         (1, signal.SIGTERM, [1, -9]),
     ],
 )
-def test_one_stopped_process_ends_the_other(
+def test_stopping_one_process_ends_the_other(
     tmp_path: Path, rank: int, sent: signal.Signals, statuses: list[int]
 ) -> None:
     args = ["--data.source=sample", *TWO, "--trainer.max_epochs=1000"]
@@ -210,7 +213,7 @@ def test_one_stopped_process_ends_the_other(
         os.kill(stopped, sent)
         deadline = time.monotonic() + 60
         while runs(left):
-            assert time.monotonic() < deadline, "the other one goes on"
+            assert time.monotonic() < deadline, "the other process is still running"
             process.poll()
             time.sleep(0.1)
         assert process.wait(5) in statuses
@@ -218,8 +221,8 @@ def test_one_stopped_process_ends_the_other(
         process.kill()
         _, err = process.communicate()
     assert "Traceback" not in err
-    alone = process.returncode == 1 or (rank, sent) == (0, signal.SIGKILL)
-    assert alone == (f"error: {ALONE}" in err)
+    is_lost = process.returncode == 1 or (rank, sent) == (0, signal.SIGKILL)
+    assert is_lost == (f"error: {LOST}" in err)
     if process.returncode > 0:
         assert "python -m mnist_lightning fit --ckpt_path last\n" in err
     run(tmp_path, SCRIPT, "fit", "--ckpt_path=last", "--trainer.max_epochs=1", *TWO)
@@ -229,30 +232,30 @@ def test_one_stopped_process_ends_the_other(
 def test_sigterm_does_not_wait_for_the_other_process(tmp_path: Path) -> None:
     process = start(tmp_path, STOPPED, "fit", "--data.source=sample", *TWO)
     try:
-        _, err = process.communicate(timeout=60)  # also the other one holds the pipe open
+        _, err = process.communicate(timeout=60)  # the other process also holds the pipe open
     finally:
         process.kill()
     assert process.returncode == 143
     assert err.count("error") == err.count("error: stopped by SIGTERM\n") == 1
 
 
-def test_processes_that_cannot_meet_leave_none_behind(tmp_path: Path) -> None:
+def test_processes_that_cannot_connect_are_all_ended(tmp_path: Path) -> None:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
         port = taken.getsockname()[1]
         process = start(tmp_path, SCRIPT, "fit", *SHORT, *TWO, MASTER_PORT=str(port))
         try:
-            _, err = process.communicate(timeout=60)  # also the other one holds the pipe open
+            _, err = process.communicate(timeout=60)  # the other process also holds the pipe open
         finally:
             process.kill()
     assert process.returncode == 1
-    assert re.search(f"^error: {ALONE}.*EADDRINUSE", err, re.MULTILINE)
+    assert re.search(f"^error: {LOST}.*EADDRINUSE", err, re.MULTILINE)
     assert not (tmp_path / "lightning_logs").exists()
 
 
 def wait_for_epoch(folder: Path) -> None:
-    """Waits until a run can go on."""
+    """Waits until a run can be resumed."""
     deadline = time.monotonic() + 60
     while not (folder / "lightning_logs" / "version_0" / "checkpoints" / "last.ckpt").exists():
         assert time.monotonic() < deadline
@@ -268,7 +271,7 @@ def command_of(pid: int) -> bytes:
 
 
 def runs(pid: int) -> bool:
-    """Returns whether a process runs, which a zombie does not."""
+    """Returns whether a process is running and not a zombie."""
     try:
         return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] != "Z"
     except OSError:
@@ -276,7 +279,7 @@ def runs(pid: int) -> bool:
 
 
 def start_machines(folders: list[Path], *args: str) -> list[subprocess.Popen[bytes]]:
-    """Starts a run as on two machines, each in a folder; ``{rank}`` in arguments becomes theirs."""
+    """Starts a run as on two machines, each in its folder; replaces ``{rank}`` in arguments."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
@@ -295,7 +298,7 @@ def start_machines(folders: list[Path], *args: str) -> list[subprocess.Popen[byt
 
 
 def wait_for(nodes: list[subprocess.Popen[bytes]], seconds: float) -> list[int]:
-    """Returns the exit statuses of all, which are there within this time."""
+    """Returns the exit statuses of all processes, which must end within this time."""
     deadline = time.monotonic() + seconds
     try:
         return [node.wait(deadline - time.monotonic()) for node in nodes]
@@ -325,8 +328,8 @@ def test_two_machines(tmp_path: Path, mnist_server: Server, shared: bool) -> Non
 
 @pytest.mark.long
 @pytest.mark.parametrize("rank", [0, 1])
-def test_one_killed_machine_ends_the_other(tmp_path: Path, rank: int) -> None:
-    folders = [tmp_path, tmp_path]  # both must reach the run to go on with it
+def test_killing_one_machine_ends_the_other(tmp_path: Path, rank: int) -> None:
+    folders = [tmp_path, tmp_path]  # both need access to the run to resume it
     nodes = start_machines(folders, "--data.source=sample", "--trainer.max_epochs=1000")
     try:
         wait_for_epoch(tmp_path)
@@ -335,13 +338,13 @@ def test_one_killed_machine_ends_the_other(tmp_path: Path, rank: int) -> None:
         statuses = wait_for(nodes, 60)
     assert 0 not in statuses
     survivor = (tmp_path / f"log_{1 - rank}").read_text()
-    assert f"error: {ALONE}" in survivor
+    assert f"error: {LOST}" in survivor
     nodes = start_machines(folders, "--ckpt_path=last", "--trainer.max_epochs=1")
     assert wait_for(nodes, 60) == [0, 0], (tmp_path / "log_0").read_text()
     assert (tmp_path / "lightning_logs" / "version_0" / "results.json").exists()
 
 
-def test_a_batch_must_be_shared_out(tmp_path: Path) -> None:
+def test_batch_size_must_be_divisible_by_the_number_of_processes(tmp_path: Path) -> None:
     process = start(tmp_path, SCRIPT, "fit", *SHORT, *TWO, "--data.batch_size=101")
     _, err = process.communicate(timeout=120)
     assert process.returncode == 2, err

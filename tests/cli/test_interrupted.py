@@ -1,4 +1,4 @@
-"""Runs that are killed and go on, as a user's machine would do it: with processes of their own."""
+"""Runs in processes of their own that are interrupted and resumed."""
 
 import os
 import random
@@ -20,7 +20,7 @@ from mnist_lightning import MNISTDataModule
 from mnist_lightning.cli import main
 from mnist_lightning.data.datasets import NAMES
 
-# All that draws, and all that a training keeps: order, dropout, distortion, batches' means, rates.
+# All kinds of randomness and state: order, dropout, distortion, batch normalization, schedule.
 FIT = [
     "fit",
     "--data.source=sample",
@@ -30,11 +30,11 @@ FIT = [
     "--model.schedule=one_cycle",
     "--trainer.max_epochs=4",
 ]
-STEPS = 25  # an epoch of the sample has
-GO_ON = ["fit", "--ckpt_path=last"]
+STEPS = 25  # per epoch of the sample
+RESUME = ["fit", "--ckpt_path=last"]
 
-# Kills itself at the n-th time that a file is flushed to disk or renamed; what was to be flushed
-# is then half there.
+# Kills itself the n-th time that a file is flushed to disk or renamed. A file being flushed is
+# truncated to half its size.
 KILLER = """
 import os, pathlib, signal, sys
 from mnist_lightning import MNISTDataModule
@@ -80,6 +80,8 @@ def start(folder: Path, args: list[str], kill_at: int | None = None) -> subproce
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
+        # Otherwise Ctrl-C is ignored if the tests were started in the background by a script.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
     )
 
 
@@ -89,7 +91,7 @@ def wait_for_training(process: subprocess.Popen[str]) -> None:
 
 
 def outcome(folder: Path) -> dict[str, Any]:
-    """Returns all that a finished run says: weights, states, curves, pictures, results."""
+    """Returns everything that a complete run writes: weights, states, curves, figures, results."""
     run = max((folder / "lightning_logs").iterdir(), key=lambda path: path.name)
     found: dict[str, Any] = {}
     for name in ("best", "last"):
@@ -104,9 +106,9 @@ def outcome(folder: Path) -> dict[str, Any]:
         found[name]["curves"] = [
             state["history"] for state in callbacks.values() if "history" in state
         ]
-    # A test that was broken off is logged once more, at the same step.
+    # An interrupted test is logged again, at the same step.
     found["scalars"] = {name: sorted(set(points)) for name, points in scalars(run).items()}
-    # A run that goes on shows once more with which images it begins.
+    # A resumed run draws its first training images again.
     tag = "figures/training images"
     found["figures"] = {name: sorted(set(at)) for name, at in steps(run).items() if name != tag}
     for picture in PICTURES - {"training_images.png"}:
@@ -117,7 +119,7 @@ def outcome(folder: Path) -> dict[str, Any]:
 
 
 def differences(one: Any, other: Any, place: str = "") -> list[str]:
-    """Returns where two outcomes are not the same, to the last bit."""
+    """Returns where two outcomes are not bit-identical."""
     if isinstance(one, dict) and isinstance(other, dict) and one.keys() == other.keys():
         return [line for key in one for line in differences(one[key], other[key], f"{place}/{key}")]
     if isinstance(one, list | tuple) and isinstance(other, type(one)) and len(one) == len(other):
@@ -128,9 +130,9 @@ def differences(one: Any, other: Any, place: str = "") -> list[str]:
 
 
 @pytest.fixture(scope="module")
-def whole(tmp_path_factory: pytest.TempPathFactory) -> tuple[dict[str, Any], int, float]:
-    """A run that nothing stops: its outcome, how often it writes, and how long it takes."""
-    folder = tmp_path_factory.mktemp("whole")
+def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> tuple[dict[str, Any], int, float]:
+    """A run without interruption: its outcome, its number of writes, and its duration."""
+    folder = tmp_path_factory.mktemp("undisturbed")
     process = start(folder, FIT, kill_at=-1)
     wait_for_training(process)
     began = time.monotonic()
@@ -139,15 +141,15 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> tuple[dict[str, Any], int
     return outcome(folder), int(out.split()[-2]), time.monotonic() - began
 
 
-def has_begun(folder: Path) -> bool:
-    """Returns whether a run came as far as the checkpoint with which it begins."""
+def has_checkpoint(folder: Path) -> bool:
+    """Returns whether a run has saved its first checkpoint."""
     return any(folder.glob("lightning_logs/*/checkpoints/*.ckpt"))
 
 
-def check_kept(folder: Path, out: str) -> None:
-    """Checks that at most the epoch that was under way is lost, of those that were printed."""
+def check_lost_epochs(folder: Path, out: str) -> None:
+    """Checks that at most one of the printed epochs is lost."""
     finished = sum(line.startswith("Epoch ") for line in out.splitlines())
-    if has_begun(folder):
+    if has_checkpoint(folder):
         (path,) = folder.glob("lightning_logs/*/checkpoints/last.ckpt")
         steps = torch.load(path, weights_only=True)["global_step"]
         assert steps >= (finished - 1) * STEPS
@@ -155,27 +157,27 @@ def check_kept(folder: Path, out: str) -> None:
         assert finished == 0
 
 
-def go_on(folder: Path) -> None:
-    """Goes on with a run that was killed; one that never began begins."""
-    process = start(folder, GO_ON if has_begun(folder) else FIT)
+def resume(folder: Path) -> None:
+    """Resumes a run that was killed, or starts it if it has no checkpoint."""
+    process = start(folder, RESUME if has_checkpoint(folder) else FIT)
     _, err = process.communicate(timeout=120)
     assert process.returncode == 0, err
     assert "Traceback" not in err
 
 
-def test_a_run_that_is_killed_goes_on_to_the_same_end(
-    tmp_path: Path, whole: tuple[dict[str, Any], int, float]
+def test_killed_run_resumes_to_the_same_result(
+    tmp_path: Path, undisturbed: tuple[dict[str, Any], int, float]
 ) -> None:
-    expected, writes, _ = whole
+    expected, writes, _ = undisturbed
     process = start(tmp_path, FIT, kill_at=writes // 2)
     out, _ = process.communicate(timeout=120)
     assert process.returncode == -signal.SIGKILL
-    check_kept(tmp_path, out)
-    go_on(tmp_path)
+    check_lost_epochs(tmp_path, out)
+    resume(tmp_path)
     assert differences(expected, outcome(tmp_path)) == []
 
 
-def test_a_checkpoint_takes_its_name_when_all_of_its_epoch_can_be_read(
+def test_checkpoint_is_committed_when_its_epoch_can_be_read(
     workdir: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run = workdir / "lightning_logs" / "version_0"
@@ -195,7 +197,7 @@ def test_a_checkpoint_takes_its_name_when_all_of_its_epoch_can_be_read(
     monkeypatch.setattr(RecordWriter, "write", write_slowly)  # as on a busy machine
     short = ["--data.source=sample", "--trainer.max_epochs=2", "--trainer.limit_train_batches=2"]
     main(["fit", *short])
-    _, first, last = shown  # the one before them is there before any epoch
+    _, first, last = shown  # the first checkpoint precedes the first epoch
     assert first["figures/learning curves"] == first["val/loss"] == [1]
     of_the_test = {"test/acc", "test/loss", *(name for name in steps(run) if ", test" in name)}
     assert last == {name: at for name, at in steps(run).items() if name not in of_the_test}
@@ -205,9 +207,9 @@ def test_a_checkpoint_takes_its_name_when_all_of_its_epoch_can_be_read(
     ("signum", "code", "message"),
     [(signal.SIGINT, 130, "stopped by Ctrl-C"), (signal.SIGTERM, 143, "stopped by SIGTERM")],
 )
-def test_a_run_that_is_stopped_shows_what_it_has_done_and_goes_on(
+def test_stopped_run_draws_its_figures_and_can_be_resumed(
     tmp_path: Path,
-    whole: tuple[dict[str, Any], int, float],
+    undisturbed: tuple[dict[str, Any], int, float],
     signum: signal.Signals,
     code: int,
     message: str,
@@ -222,23 +224,23 @@ def test_a_run_that_is_stopped_shows_what_it_has_done_and_goes_on(
     assert time.monotonic() - began < 5
     assert process.returncode == code
     assert err.splitlines() == [
-        "To go on from the last whole epoch: python -m mnist_lightning fit --ckpt_path last",
+        "To resume from the last complete epoch: python -m mnist_lightning fit --ckpt_path last",
         f"error: {message}",
     ]
     run = tmp_path / "lightning_logs" / "version_0"
     assert {path.name for path in run.glob("*.png")} == PICTURES
     assert not (run / "results.json").exists()
-    go_on(tmp_path)
-    expected, _, _ = whole
+    resume(tmp_path)
+    expected, _, _ = undisturbed
     found = outcome(tmp_path)
-    # What is drawn at the end was also drawn when it was stopped.
+    # Figures of the end are also drawn when the run is stopped.
     assert {"/figures/figures/filters"} <= {*differences(expected, found)}
     found["figures"] = expected["figures"]
     assert differences(expected, found) == []
 
 
 @pytest.mark.parametrize("signum", [signal.SIGINT, signal.SIGTERM])
-def test_a_download_that_stalls_can_be_stopped(tmp_path: Path, signum: signal.Signals) -> None:
+def test_stalled_download_can_be_stopped(tmp_path: Path, signum: signal.Signals) -> None:
     with socket.create_server(("127.0.0.1", 0)) as silent:
         mirror = f"--data.mirrors=http://127.0.0.1:{silent.getsockname()[1]}"
         process = start(tmp_path, ["fit", mirror])
@@ -251,38 +253,36 @@ def test_a_download_that_stalls_can_be_stopped(tmp_path: Path, signum: signal.Si
     assert process.returncode == 128 + signum
     assert err.splitlines()[-1].startswith("error: stopped by ")
     assert "Traceback" not in err
-    assert not list(tmp_path.iterdir())  # no run began, and nothing was downloaded
+    assert not list(tmp_path.iterdir())  # no run was started, and nothing was downloaded
 
 
 @pytest.mark.long
 @pytest.mark.parametrize("part", range(20))
-def test_a_run_that_is_killed_at_any_moment_goes_on_to_the_same_end(
-    tmp_path: Path, whole: tuple[dict[str, Any], int, float], part: int
+def test_run_killed_at_any_moment_resumes_to_the_same_result(
+    tmp_path: Path, undisturbed: tuple[dict[str, Any], int, float], part: int
 ) -> None:
-    expected, writes, seconds = whole
-    if part % 2:  # while it writes
+    expected, writes, seconds = undisturbed
+    if part % 2:  # while it is writing
         kill_at = 1 + int(writes * (part - 1 + 2 * random.random()) / 20)
         process = start(tmp_path, FIT, kill_at)
     else:
         process = start(tmp_path, FIT)
         wait_for_training(process)
-        # The other run may have been a slower one.
+        # The undisturbed run may have been slower.
         time.sleep(0.6 * seconds * (part + 2 * random.random()) / 20)
         process.kill()
     out, _ = process.communicate(timeout=120)
     assert process.returncode == -signal.SIGKILL
-    check_kept(tmp_path, out)
-    if part % 3 == 0 and has_begun(tmp_path):  # once more, if it does not end before
-        start(tmp_path, GO_ON, kill_at=random.randint(1, 12)).communicate(timeout=120)
-    go_on(tmp_path)
+    check_lost_epochs(tmp_path, out)
+    if part % 3 == 0 and has_checkpoint(tmp_path):  # again, unless it completes first
+        start(tmp_path, RESUME, kill_at=random.randint(1, 12)).communicate(timeout=120)
+    resume(tmp_path)
     assert differences(expected, outcome(tmp_path)) == []
 
 
 @pytest.mark.long
 @pytest.mark.parametrize("kill_at", range(1, 11))
-def test_a_download_that_is_killed_begins_again_by_itself(
-    tmp_path: Path, mnist_mirror: str, kill_at: int
-) -> None:
+def test_killed_download_is_repeated(tmp_path: Path, mnist_mirror: str, kill_at: int) -> None:
     process = start(tmp_path, ["download", mnist_mirror], kill_at)
     process.communicate(timeout=120)
     assert process.returncode == -signal.SIGKILL
@@ -290,5 +290,5 @@ def test_a_download_that_is_killed_begins_again_by_itself(
     data.prepare_data()
     data.setup("fit")
     assert len(data.train_set) + len(data.val_set) == 60_000
-    whole = {path.name for path in (tmp_path / "data" / "MNIST" / "raw").iterdir()}
-    assert set(NAMES) <= whole
+    names = {path.name for path in (tmp_path / "data" / "MNIST" / "raw").iterdir()}
+    assert set(NAMES) <= names

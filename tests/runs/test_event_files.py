@@ -1,4 +1,4 @@
-"""The x axis in TensorBoard, and what its tabs say."""
+"""TensorBoard's event files: the epoch as x axis, hyperparameters, the graph."""
 
 import warnings
 from pathlib import Path
@@ -9,24 +9,33 @@ import torch
 from drawings import said
 from events import events, graph, hparams, scalars, steps
 from torch import Tensor, nn
+from trainers import quiet_trainer
 
 from mnist_lightning import MNISTClassifier
 from mnist_lightning.runs.tensorboard import EpochTensorBoardLogger
 
 
-def test_the_step_is_the_number_of_finished_epochs(tmp_path: Path) -> None:
+def attached(model: MNISTClassifier) -> MNISTClassifier:
+    """Attaches a model to a Trainer, as it is when Lightning logs its graph."""
+    model.trainer = quiet_trainer()
+    return model
+
+
+def test_step_is_the_number_of_completed_epochs(tmp_path: Path) -> None:
     logger = EpochTensorBoardLogger(tmp_path)
     logger.log_metrics({"train/loss": 1.0, "epoch": 0}, step=375)
     logger.log_metrics({"train/loss": 0.5, "epoch": 1}, step=750)
-    logger.log_metrics({"test/loss": 0.4, "epoch": 2}, step=750)  # Lightning, after two epochs
+    logger.log_metrics(
+        {"test/loss": 0.4, "epoch": 2}, step=750
+    )  # as Lightning logs it after two epochs
     logger.log_metrics({"lr": 0.1}, step=7)
     logger.finalize("success")
     assert steps(logger.log_dir) == {"train/loss": [1, 2], "test/loss": [2], "lr": [7]}
 
 
-def test_hyperparameters_stand_beside_figures_without_points_of_their_own(tmp_path: Path) -> None:
+def test_hyperparameters_are_logged_without_points(tmp_path: Path) -> None:
     logger = EpochTensorBoardLogger(tmp_path)
-    for _ in range(2):  # Lightning tells them for the fit and for the test
+    for _ in range(2):  # Lightning logs them for fit and for test
         logger.log_hyperparams({"rate": 0.1, "kind": "a", "flag": True, "_internal": 1, "no": None})
     logger.finalize("success")
     assert hparams(logger.log_dir) == (
@@ -37,11 +46,11 @@ def test_hyperparameters_stand_beside_figures_without_points_of_their_own(tmp_pa
     assert "rate: 0.1" in Path(logger.log_dir, "hparams.yaml").read_text()
 
 
-def test_everything_is_written_once(tmp_path: Path) -> None:
+def test_hyperparameters_and_graph_are_logged_once(tmp_path: Path) -> None:
     logger = EpochTensorBoardLogger(tmp_path)
     for _ in range(2):
         logger.log_hyperparams({"rate": 0.1})
-        logger.log_graph(MNISTClassifier())
+        logger.log_graph(attached(MNISTClassifier()))
     logger.finalize("success")
     assert events(logger.log_dir) == [
         "_hparams_/experiment",
@@ -51,7 +60,7 @@ def test_everything_is_written_once(tmp_path: Path) -> None:
     ]
 
 
-def test_hyperparameters_of_the_run_replace_those_of_its_parts(tmp_path: Path) -> None:
+def test_hyperparameters_of_the_run_replace_those_of_model_and_data(tmp_path: Path) -> None:
     logger = EpochTensorBoardLogger(tmp_path)
     logger.run_hparams = {"seed": 3}
     logger.log_hyperparams({"data_dir": "data"})
@@ -59,7 +68,7 @@ def test_hyperparameters_of_the_run_replace_those_of_its_parts(tmp_path: Path) -
     assert hparams(logger.log_dir)[0] == {"seed": 3}
 
 
-def test_metrics_given_with_hyperparameters_are_logged(tmp_path: Path) -> None:
+def test_metrics_passed_with_hyperparameters_are_logged(tmp_path: Path) -> None:
     logger = EpochTensorBoardLogger(tmp_path)
     logger.log_hyperparams({"rate": 0.1}, {"score": 0.5}, 4)
     logger.finalize("success")
@@ -67,11 +76,11 @@ def test_metrics_given_with_hyperparameters_are_logged(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float64])
-def test_the_graph_shows_the_network_once_and_changes_nothing(
+def test_graph_shows_the_network_and_leaves_the_model_unchanged(
     tmp_path: Path, dtype: torch.dtype
 ) -> None:
     logger = EpochTensorBoardLogger(tmp_path)
-    model = MNISTClassifier().to(dtype).train()
+    model = attached(MNISTClassifier().to(dtype).train())
     torch.manual_seed(0)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
@@ -90,28 +99,28 @@ def test_the_graph_shows_the_network_once_and_changes_nothing(
         assert any(layer in node for node in nodes), layer
     assert model.training
     torch.manual_seed(0)
-    assert torch.equal(torch.rand(1), drawn)  # the run would be another one
+    assert torch.equal(torch.rand(1), drawn)  # the random numbers of the run are unchanged
 
 
-def test_a_network_that_cannot_be_traced_may_train(
+def test_failed_tracing_is_a_warning(
     tmp_path: Path, caplog: pytest.LogCaptureFixture, capsys: pytest.CaptureFixture[str]
 ) -> None:
     class Odd(nn.Module):
         def forward(self, images: Tensor) -> Any:
             raise LookupError("no such layer")
 
-    model = MNISTClassifier(Odd())
+    model = attached(MNISTClassifier(Odd()))
     logger = EpochTensorBoardLogger(tmp_path)
-    logger.log_graph(model)  # without an example, there is nothing to say
+    logger.log_graph(model)  # no warning without an example
     assert said(caplog) == []
     logger.log_graph(model, torch.zeros(1, 1, 28, 28))
     assert said(caplog) == [
-        "TensorBoard shows no graph: tracing the network failed (no such layer)"
+        "TensorBoard shows no graph, because tracing the network failed: no such layer"
     ]
     assert capsys.readouterr().out == ""
 
 
-def test_points_behind_a_resume_are_forgotten(tmp_path: Path) -> None:
+def test_points_after_the_resumed_epoch_are_discarded(tmp_path: Path) -> None:
     first = EpochTensorBoardLogger(tmp_path, version="run")
     for epoch in range(3):
         first.log_metrics({"train/loss": 1.0, "epoch": epoch})

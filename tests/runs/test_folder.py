@@ -6,44 +6,56 @@ from pathlib import Path
 import pytest
 
 from mnist_lightning.errors import UserError
-from mnist_lightning.runs import folder as runs
+from mnist_lightning.runs.folder import Run, find_runs
 
 
-def create(root: Path) -> Path:
-    run = runs.create(root)
-    assert run is not None  # this is the first process
-    return run
-
-
-def test_numbers_runs_and_never_uses_a_number_twice(tmp_path: Path) -> None:
-    first, second = create(tmp_path), create(tmp_path)
-    assert [first.name, second.name] == ["version_0", "version_1"]
+def test_numbers_runs_without_reusing_a_number(tmp_path: Path) -> None:
+    first, second = Run.create(tmp_path), Run.create(tmp_path)
+    assert [first.path.name, second.path.name] == ["version_0", "version_1"]
     for name in ("version_9", "version_10", "version_x", "other"):
         (tmp_path / "lightning_logs" / name).mkdir()
-    assert create(tmp_path).name == "version_11"  # 10 comes after 9
-    names = [run.name for run in runs.existing(tmp_path)]
+    assert Run.create(tmp_path).path.name == "version_11"  # 10 is more than 9
+    names = [run.name for run in find_runs(tmp_path)]
     assert names == ["version_0", "version_1", "version_9", "version_10", "version_11"]
 
 
-def test_runs_that_start_at_once_get_folders_of_their_own(tmp_path: Path) -> None:
+def test_runs_created_at_the_same_time_get_different_folders(tmp_path: Path) -> None:
     with ThreadPoolExecutor(16) as pool:
-        made = list(pool.map(create, [tmp_path] * 64))
-    assert len(set(made)) == 64
+        runs = list(pool.map(Run.create, [tmp_path] * 64))
+    assert len({run.path for run in runs}) == 64
 
 
-def test_discards_an_unused_run_and_leaves_the_others(tmp_path: Path) -> None:
-    first, second = create(tmp_path), create(tmp_path)
-    runs.discard(second)
-    assert runs.existing(tmp_path) == [first]
-    runs.discard(first)
+def test_closing_removes_a_run_that_did_not_start_and_no_other(tmp_path: Path) -> None:
+    first, second, third = (Run.create(tmp_path) for _ in range(3))
+    second.close()
+    assert find_runs(tmp_path) == [first.path, third.path]
+    (third.path / "config.yaml").touch()  # it started
+    third.close()
+    Run(first.path, is_new=False).close()  # it is resumed
+    assert find_runs(tmp_path) == [first.path, third.path]
+    (third.path / "config.yaml").unlink()
+    third.close()
+    first.close()
     assert list(tmp_path.iterdir()) == []
 
 
-def test_says_where_it_cannot_make_one(tmp_path: Path) -> None:
+def test_run_is_locked_until_it_is_closed(tmp_path: Path) -> None:
+    run = Run.create(tmp_path)
+    (run.path / "config.yaml").touch()
+    run.lock()
+    resumed = Run(run.path, is_new=False)
+    with pytest.raises(UserError, match="version_0 is being trained by another process"):
+        resumed.lock()
+    run.close()
+    resumed.lock()
+    resumed.close()
+
+
+def test_reports_a_run_folder_that_cannot_be_created(tmp_path: Path) -> None:
     (tmp_path / "lightning_logs").touch()
-    with pytest.raises(UserError, match="version_0 cannot be made"):
-        create(tmp_path)
+    with pytest.raises(UserError, match=r"cannot create the run folder .*version_0"):
+        Run.create(tmp_path)
     (tmp_path / "lightning_logs").unlink()
     (tmp_path / "lightning_logs").mkdir()
     (tmp_path / "lightning_logs" / "version_0").touch()
-    assert create(tmp_path).name == "version_1"
+    assert Run.create(tmp_path).path.name == "version_1"

@@ -1,0 +1,85 @@
+"""Saves the checkpoints of a run."""
+
+import os
+from pathlib import Path
+from typing import Any
+
+from lightning.pytorch import LightningModule, Trainer
+from lightning.pytorch.callbacks import ModelCheckpoint
+from typing_extensions import override
+
+from mnist_lightning.figures.publish import is_dry_run
+from mnist_lightning.runs.checkpoints import RunCheckpointIO
+
+
+class RunCheckpoint(ModelCheckpoint):
+    """Saves ``name.ckpt`` after each epoch, independently of the user's ModelCheckpoints.
+
+    With ``RunCheckpointIO``, a checkpoint replaces the previous one only after the metrics of its
+    epoch are logged, so that a resumed run misses nothing.
+
+    Args:
+        name: ``best`` or ``last``.
+        resumes: Whether a run is resumed in its own folder.
+        monitor: Metric whose lowest value is saved; default: the latest epoch is saved.
+    """
+
+    def __init__(self, name: str, resumes: bool, monitor: str | None = None) -> None:
+        super().__init__(
+            filename=name,
+            monitor=monitor,
+            enable_version_counter=False,
+            save_on_train_epoch_end=True,  # a run can be resumed from a complete epoch only
+        )
+        self._resumes = resumes
+
+    @override
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        super().on_train_start(trainer, pl_module)
+        # The first epoch can be interrupted, too.
+        if self.monitor is None and trainer.global_step == 0 and not is_dry_run(trainer):
+            trainer.save_checkpoint(self.format_checkpoint_name({}), weights_only=False)
+            _commit(trainer)
+
+    @override
+    def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        _commit(trainer)
+
+    @override
+    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        if self.monitor in (None, *trainer.callback_metrics):  # some epochs have no validation
+            super().on_train_epoch_end(trainer, pl_module)
+
+    @override
+    def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        super().on_train_end(trainer, pl_module)
+        _commit(trainer)
+
+    @override
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Restores the best score; if the run folder was moved, with its present path."""
+        if self._resumes:
+            state_dict = state_dict | {"dirpath": self.dirpath}
+            for name in ("best_model_path", "kth_best_model_path", "last_model_path"):
+                state_dict[name] = self._relocate(state_dict[name])
+            scores = state_dict["best_k_models"].items()
+            state_dict["best_k_models"] = {self._relocate(path): score for path, score in scores}
+        super().load_state_dict(state_dict)
+
+    def _relocate(self, path: str) -> str:
+        # Joined as ModelCheckpoint does, because it removes a checkpoint whose path differs.
+        return path and os.path.join(self.dirpath or "", Path(path).name)  # noqa: PTH118
+
+    @property
+    @override
+    def state_key(self) -> str:
+        return f"mnist_lightning.{self.filename}"
+
+
+def _commit(trainer: Trainer) -> None:
+    """Commits the checkpoints of the previous epoch, after everything that was logged before."""
+    checkpoint_io = trainer.strategy.checkpoint_io
+    if isinstance(checkpoint_io, RunCheckpointIO) and checkpoint_io.uncommitted:
+        for logger in trainer.loggers:
+            logger.save()
+        checkpoint_io.commit()

@@ -1,0 +1,133 @@
+"""Errors as one sentence, signals as exceptions, and logs without noise."""
+
+import logging
+import os
+import re
+import signal
+import sys
+import threading
+import traceback
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from lightning.fabric.utilities.exceptions import MisconfigurationException
+from lightning.pytorch.utilities.exceptions import SIGTERMException
+
+from mnist_lightning.callbacks.stop_on_sigterm import raise_on_sigterm
+from mnist_lightning.cli.processes import is_connection_lost
+from mnist_lightning.errors import UserError
+
+QUIET_LOGGERS = (
+    "lightning.fabric.utilities.seed",
+    "lightning.pytorch.trainer.connectors.signal_connector",
+    "lightning.pytorch.utilities.rank_zero",
+)
+
+
+@contextmanager
+def console() -> Iterator[None]:
+    """Runs a command: an expected error becomes one line on stderr and an exit status.
+
+    Raises:
+        SystemExit: If the command failed. Unexpected errors keep their traceback.
+    """
+    with _quiet_logs(), _ignored_warnings(), _sigterm_as_exception():
+        try:
+            yield
+        except BaseException as error:
+            status = exit_status(error)
+            if status is None:
+                raise
+            if isinstance(error, BrokenPipeError):  # Python would fail to flush it at exit
+                sys.stdout = Path(os.devnull).open("w")  # noqa: SIM115
+            code, message = status
+            print("error:", " ".join(message.split()), file=sys.stderr, flush=True)
+            raise SystemExit(code) from error
+
+
+def exit_status(error: BaseException) -> tuple[int, str] | None:
+    """Returns the exit code and the message for an expected error, None for any other."""
+    match error:
+        case UserError():
+            return error.exit_code, str(error)
+        case MisconfigurationException():
+            return 2, str(error)
+        case SIGTERMException():
+            return 143, "stopped by SIGTERM"
+        case KeyboardInterrupt() | SystemExit(__context__=KeyboardInterrupt()):
+            return 130, "stopped by Ctrl-C"  # Lightning turns it into SystemExit
+        case BrokenPipeError():
+            return 1, "the output pipe was closed"
+        case _ if is_connection_lost(error):
+            reason = re.sub(r"^\[\S+\] | This is typically .*", "", " ".join(str(error).split()))
+            return 1, f"the processes of this run cannot reach each other: {reason}"
+        case OSError(strerror=str()):
+            file = error.filename or "a file of the run"
+            return 1, f"cannot read or write {file} ({error.strerror})"
+        case ArithmeticError() | RuntimeError() | TypeError() | ValueError():
+            if _is_raised_by_lightning(error):
+                return 2, f"Lightning rejected these options: {error}"
+    return None
+
+
+def _is_raised_by_lightning(error: BaseException) -> bool:
+    """Returns whether Lightning raised the error; it checks some options only when it uses them."""
+    *_, (frame, _) = traceback.walk_tb(error.__traceback__)
+    return str(frame.f_globals.get("__name__")).startswith("lightning.")
+
+
+@contextmanager
+def _quiet_logs() -> Iterator[None]:
+    """Shows the package's own messages on stderr, and hides messages that are not useful."""
+    package = logging.getLogger("mnist_lightning")
+    handler = logging.StreamHandler()
+    levels = {package: logging.INFO}
+    levels |= {logging.getLogger(name): logging.WARNING for name in QUIET_LOGGERS}
+    previous_levels = {logger: logger.level for logger in levels}
+    previous_hook, threading.excepthook = threading.excepthook, _ignore_os_errors
+    package.addHandler(handler)
+    for logger, level in levels.items():
+        logger.setLevel(level)
+    try:
+        yield
+    finally:
+        package.removeHandler(handler)
+        threading.excepthook = previous_hook
+        for logger, level in previous_levels.items():
+            logger.setLevel(level)
+
+
+def _ignore_os_errors(args: threading.ExceptHookArgs) -> None:
+    # TensorBoard's thread raises an error such as a full disk again in the main thread.
+    if not isinstance(args.exc_value, OSError):
+        threading.__excepthook__(args)
+
+
+@contextmanager
+def _ignored_warnings() -> Iterator[None]:
+    with warnings.catch_warnings():
+        # Batches are indexed in memory; workers would only copy them once more.
+        warnings.filterwarnings("ignore", ".*does not have many workers")
+        # A resumed run writes into its own folder.
+        warnings.filterwarnings("ignore", "Checkpoint directory .* exists and is not empty")
+        # Pillow warns of oddities in pictures that it can read.
+        warnings.filterwarnings("ignore", module="PIL")
+        # Lightning 2.6.6 uses functions that torch 2.14 and 2.15 deprecate.
+        for deprecated in (".*treespec, LeafSpec", ".*distributed.nn.functional.all_gather"):
+            warnings.filterwarnings("ignore", deprecated, FutureWarning)
+        yield
+
+
+@contextmanager
+def _sigterm_as_exception() -> Iterator[None]:
+    """Makes SIGTERM stop the run immediately, like Ctrl-C, instead of after the current epoch."""
+    if threading.current_thread() is not threading.main_thread():
+        yield  # only the main thread can handle signals
+        return
+    previous = signal.signal(signal.SIGTERM, raise_on_sigterm)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, previous)

@@ -1,0 +1,89 @@
+"""The command ``fit``."""
+
+import logging
+import shlex
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from lightning.pytorch.utilities.exceptions import SIGTERMException
+
+from mnist_lightning.callbacks.run_checkpoint import RunCheckpoint
+from mnist_lightning.cli.evaluate import test
+from mnist_lightning.cli.processes import is_connection_lost
+from mnist_lightning.cli.session import Session
+from mnist_lightning.cli.summary import print_line
+from mnist_lightning.errors import CheckpointError
+from mnist_lightning.runs.checkpoints import read_checkpoint
+from mnist_lightning.runs.weights import Weights
+
+log = logging.getLogger(__name__)
+
+RESUMABLE = (KeyboardInterrupt, SystemExit, SIGTERMException, OSError, CheckpointError)
+
+
+def fit(session: Session, root: str | None) -> None:
+    """Trains, then tests the best checkpoint, or the last one if there was no validation.
+
+    Args:
+        session: The session; ``weights`` becomes the checkpoint that is tested.
+        root: The option ``--trainer.default_root_dir``, for the hint how to resume.
+    """
+    trainer, folder = session.trainer, session.folder
+    _print_start(session, folder)
+    with _resume_hint(session, folder, root):
+        resumed = session.weights if session.resumes else None
+        trainer.fit(
+            session.model,
+            datamodule=session.datamodule,
+            ckpt_path=resumed.path if resumed else None,
+            weights_only=True,
+        )
+        if resumed and trainer.global_step == resumed.steps:
+            print_line("The run was already complete; raise --trainer.max_epochs to continue it")
+            if folder is not None and (folder / "results.json").exists():
+                trainer.loggers = []  # the test is logged already
+        session.weights = _saved_weights(session)
+        if session.weights:
+            session.weights.load_into(session.model)
+        test(session)
+
+
+def _print_start(session: Session, folder: Path | None) -> None:
+    start = " from the pretrained weights" if session.weights and not session.resumes else ""
+    device = session.trainer.strategy.root_device
+    place = f"run folder {folder}" if folder else "no run folder"
+    print_line(f"Training{start} on {device}, seed {session.seed}, {place}")
+
+
+def _saved_weights(session: Session) -> Weights | None:
+    """Returns the best checkpoint of this fit, or else the last one, or None, in every process."""
+    trainer = session.trainer
+    paths = [
+        Path(callback.best_model_path)
+        for callback in trainer.checkpoint_callbacks
+        if isinstance(callback, RunCheckpoint) and callback.best_model_path
+    ]
+    if not paths:
+        return None
+    # Other machines may not have access to the file.
+    checkpoint = read_checkpoint(paths[0]) if trainer.is_global_zero else {}
+    return Weights(str(paths[0]), paths[0], trainer.strategy.broadcast(checkpoint))
+
+
+@contextmanager
+def _resume_hint(session: Session, folder: Path | None, root: str | None) -> Iterator[None]:
+    """Tells the user how to resume an interrupted fit."""
+    try:
+        yield
+    except BaseException as error:
+        is_resumable = isinstance(error, RESUMABLE) or is_connection_lost(error)
+        last = folder and folder / "checkpoints" / "last.ckpt"
+        if is_resumable and last and last.exists() and session.trainer.is_global_zero:
+            option = f" --trainer.default_root_dir {shlex.quote(str(root))}" if root else ""
+            log.warning(
+                "To resume from the last complete epoch: python -m mnist_lightning fit "
+                "--ckpt_path last%s",
+                option,
+            )
+        raise

@@ -1,0 +1,170 @@
+"""Finds the weights that ``--ckpt_path`` names, and loads them into a model."""
+
+import hashlib
+import json
+import logging
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+from lightning.pytorch import LightningModule
+from safetensors import safe_open
+
+from mnist_lightning.errors import CheckpointError
+from mnist_lightning.runs.checkpoints import Checkpoint, read_checkpoint
+from mnist_lightning.runs.folder import LOGS, find_runs
+
+log = logging.getLogger(__name__)
+
+PRETRAINED = Path(__file__).parents[1] / "pretrained" / "digits.safetensors"
+PRETRAINED_SHA256 = "c002e719d2be6428129d7063a4ab6e7ac193a32b69b42f1ea7cd553ff2b52cd2"
+# Options that belong to the weights: which network they fit, and which images are held out.
+OPTIONS = {
+    "model": ("learning_rate", "dropout", "num_classes", "batch_norm"),
+    "data": ("dataset", "source", "val_fraction", "split_seed"),
+}
+HPARAMS = {"model": "hyper_parameters", "data": "datamodule_hyper_parameters"}
+
+
+@dataclass(frozen=True)
+class Weights:
+    """Trained weights, and what is known about their training.
+
+    Attributes:
+        name: As on the command line: ``best``, ``last``, ``pretrained`` or a path.
+        path: The file.
+        checkpoint: Its content.
+    """
+
+    name: str
+    path: Path
+    checkpoint: Checkpoint
+
+    @property
+    def is_pretrained(self) -> bool:
+        """Whether they are shipped with the package."""
+        return self.name == "pretrained"
+
+    @property
+    def run_folder(self) -> Path:
+        """The run that a checkpoint was saved by."""
+        return self.path.parent.parent
+
+    @property
+    def epochs(self) -> int:
+        """Number of epochs the weights were trained for."""
+        return int(self.checkpoint["epoch"]) + 1
+
+    @property
+    def steps(self) -> int | None:
+        """Number of optimizer steps; None for weights without training state."""
+        return self.checkpoint.get("global_step")
+
+    @property
+    def is_trained(self) -> bool:
+        """Whether this is not the checkpoint that a run saves before its first step."""
+        return self.steps != 0
+
+    def options(self) -> dict[str, dict[str, Any]]:
+        """Returns the options of ``model`` and ``data`` that belong to the weights.
+
+        Only plain values are read from a checkpoint, so that no class it names is imported. A
+        network of the user's own comes from the config of the run, if the user named the run.
+        """
+        options: dict[str, dict[str, Any]] = {}
+        for group, names in OPTIONS.items():
+            hparams = self.checkpoint.get(HPARAMS[group])
+            hparams = hparams if isinstance(hparams, dict) else {}
+            options[group] = {
+                name: hparams[name]
+                for name in names
+                if isinstance(hparams.get(name), int | float | str)
+            }
+        if self.name in ("best", "last"):
+            options["model"] |= self._network()
+        return options
+
+    def _network(self) -> dict[str, Any]:
+        try:
+            config = yaml.safe_load((self.run_folder / "config.yaml").read_text(encoding="utf-8"))
+            network = config["model"]["network"]
+        except (OSError, ValueError, yaml.YAMLError, LookupError, TypeError):
+            return {}  # the user has to pass it again
+        return {"network": network} if network else {}
+
+    def load_into(self, model: LightningModule) -> None:
+        """Loads the weights into a model.
+
+        Raises:
+            CheckpointError: If they do not match the model's network.
+        """
+        try:
+            model.load_state_dict(self.checkpoint["state_dict"])
+        except RuntimeError as error:
+            raise CheckpointError(
+                f"the checkpoint {self.path} does not match this network; pass the options it was "
+                "trained with, for example --config RUN/config.yaml"
+            ) from error
+
+
+def find_weights(name: str, root: Path, allow_untrained: bool = False) -> Weights:
+    """Finds and reads the weights that ``--ckpt_path`` names.
+
+    Args:
+        name: ``best`` or ``last``, of the newest run that holds an intact checkpoint,
+            ``pretrained`` for the weights shipped with the package, or the path of a checkpoint.
+        root: The folder with ``lightning_logs``.
+        allow_untrained: Whether ``best`` and ``last`` may be the checkpoint that a run saves
+            before its first step.
+
+    Raises:
+        CheckpointError: If there is none, or the named file is not an intact checkpoint.
+    """
+    if name == "pretrained":
+        return Weights(name, PRETRAINED, read_pretrained())
+    if name not in ("best", "last"):
+        return Weights(name, Path(name), read_checkpoint(Path(name)))
+    for path in _candidates(name, root):
+        try:
+            weights = Weights(name, path, read_checkpoint(path))
+        except CheckpointError as error:
+            log.warning("WARNING: %s; looking for another checkpoint", error)
+            continue
+        if weights.is_trained or allow_untrained:
+            return weights
+    raise CheckpointError(
+        f"--ckpt_path is {name!r}, but no run in {root / LOGS} has a checkpoint; run "
+        "'python -m mnist_lightning fit' first, or pass the path of a checkpoint"
+    )
+
+
+def _candidates(name: str, root: Path) -> Iterator[Path]:
+    names = ("best", "last") if name == "best" else ("last", "best")
+    for run in reversed(find_runs(root)):
+        paths = (run / "checkpoints" / f"{candidate}.ckpt" for candidate in names)
+        yield from filter(Path.exists, paths)
+
+
+def read_pretrained() -> Checkpoint:
+    """Reads the weights shipped with the package; their model card describes them.
+
+    Returns:
+        A checkpoint of ``MNISTClassifier`` without training state.
+
+    Raises:
+        CheckpointError: If the file is missing or has the wrong checksum.
+    """
+    try:
+        content = PRETRAINED.read_bytes()
+    except OSError as error:
+        raise CheckpointError(
+            f"cannot read {PRETRAINED} ({error.strerror}); reinstall mnist_lightning"
+        ) from error
+    if hashlib.sha256(content).hexdigest() != PRETRAINED_SHA256:
+        raise CheckpointError(f"{PRETRAINED} is damaged; reinstall mnist_lightning")
+    with safe_open(PRETRAINED, "pt") as file:
+        weights = {f"network.{name}": file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+        training: Checkpoint = json.loads(file.metadata()["training"])
+    return training | {"state_dict": weights}

@@ -1,0 +1,220 @@
+"""Resuming a run with ``fit --ckpt_path``."""
+
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from command_line import SHORT, config, fail, names, results
+from events import steps
+
+from mnist_lightning import (
+    MNISTClassifier,
+)
+from mnist_lightning.cli import main
+from mnist_lightning.cli.session import Session
+from mnist_lightning.runs.folder import Run
+
+
+def test_last_resumes_in_the_same_run_folder(trained: Path) -> None:
+    run = trained / "lightning_logs" / "version_0"
+    before = config(run)
+    cli = main(["fit", "--ckpt_path", "last", "--trainer.max_epochs", "5"])
+    assert names(run.parent) == {"version_0"}
+    assert cli.trainer.current_epoch == 5
+    assert results(run)["epochs"] == 5
+    assert names(run / "checkpoints") == {"best.ckpt", "last.ckpt"}
+    found = steps(run)
+    for tag in (
+        "train/loss",
+        "val/loss",
+        "figures/learning curves",
+        "figures/predictions, validation",
+    ):
+        assert found[tag] == [1, 2, 3, 4, 5]
+    assert found["test/loss"] == [3, 5]
+    # The config still repeats the run from its beginning, with the epochs it now has.
+    before["trainer"]["max_epochs"] = 5
+    assert config(run) == before
+
+
+def test_last_restores_the_best_score_from_any_working_directory(trained: Path) -> None:
+    run = trained / "lightning_logs" / "version_0"  # a copy: its checkpoints name another folder
+    before = (run / "checkpoints" / "best.ckpt").read_bytes()
+    os.chdir("/")
+    try:
+        with pytest.MonkeyPatch.context() as patch:
+            # From now on nothing is better than what there was.
+            patch.setattr(MNISTClassifier, "validation_step", _worse)
+            root = ["--trainer.default_root_dir", str(trained)]
+            cli = main(["fit", "--ckpt_path", "last", "--trainer.max_epochs", "4", *root])
+    finally:
+        os.chdir(trained)
+    assert (run / "checkpoints" / "best.ckpt").read_bytes() == before
+    assert results(run)["checkpoint_epoch"] == 3
+    assert results(run)["epochs"] == 4
+    best = torch.load(run / "checkpoints" / "best.ckpt", weights_only=True)["state_dict"]
+    for name, value in cli.model.state_dict().items():  # the best is tested, not the last
+        assert torch.equal(value, best[name])
+
+
+def _worse(self: MNISTClassifier, batch: Any, batch_idx: int) -> None:
+    self.log_dict({"val/loss": 9.0, "val/acc": 0.1})
+
+
+def test_resuming_with_invalid_options_leaves_the_run_unchanged(
+    trained: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = trained / "lightning_logs" / "version_0"
+    before = (run / "config.yaml").read_bytes()
+    code, line = fail(capsys, "fit", "--ckpt_path", "last", "--trainer.val_check_interval", "5000")
+    assert code == 2
+    assert "Lightning rejected these options: `val_check_interval` (5000) must be" in line
+    code, _ = fail(capsys, "fit", "--ckpt_path", "last", "--trainer.max_epochs", "1")
+    assert code == 2
+    code, line = fail(capsys, "fit", "--ckpt_path", "last", "--model.learning_rate", "0.1")
+    assert code == 2
+    assert "--model.learning_rate is 0.1; a resumed run keeps its own, 0.001" in line
+    assert (run / "config.yaml").read_bytes() == before
+
+
+def test_failed_resume_does_not_remove_the_run(
+    trained: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = trained / "lightning_logs" / "version_0"
+    (run / "config.yaml").unlink()
+    fail(capsys, "fit", "--ckpt_path", "last", "--trainer.max_epochs", "1")
+    assert names(run / "checkpoints") == {"best.ckpt", "last.ckpt"}
+
+
+def test_complete_run_is_reported_as_complete(
+    trained: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    main(["fit", "--ckpt_path", "last"])
+    assert "The run was already complete; raise --trainer.max_epochs" in capsys.readouterr().out
+
+
+def test_results_are_removed_until_the_resumed_run_is_complete(
+    trained: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def crash(session: Session) -> None:
+        raise RuntimeError("killed before the test")
+
+    monkeypatch.setattr("mnist_lightning.cli.fit.test", crash)
+    with pytest.raises(RuntimeError, match="killed"):
+        main(["fit", "--ckpt_path", "last", "--trainer.max_epochs", "4"])
+    assert not (trained / "lightning_logs" / "version_0" / "results.json").exists()
+
+
+def test_resumes_within_an_epoch(workdir: Path) -> None:
+    main(["fit", "--data.source", "sample", "--trainer.max_steps", "30"])
+    with pytest.warns(UserWarning, match="ended before the epoch ended"):
+        cli = main(["fit", "--ckpt_path", "last", "--trainer.max_steps", "50"])
+    assert cli.trainer.global_step == 50
+    found = steps(workdir / "lightning_logs" / "version_0")
+    assert found["train/loss"] == found["val/loss"] == found["figures/learning curves"] == [1, 2]
+
+
+def test_logged_test_is_not_logged_again(workdir: Path) -> None:
+    main(["fit", *SHORT])
+    run = workdir / "lightning_logs" / "version_0"
+    before = steps(run)
+    (run / "predictions.png").unlink()
+    main(["fit", "--ckpt_path", "last"])  # nothing is left to train
+    assert steps(run) == before
+    assert {"predictions.png", "results.json"} < names(run)
+    (run / "results.json").unlink()  # as if the test had been broken off
+    main(["fit", "--ckpt_path", "last"])
+    assert steps(run)["test/loss"] == [1, 1]
+
+
+def test_points_logged_after_the_checkpoint_are_replaced(workdir: Path) -> None:
+    main(["fit", *SHORT])
+    run = workdir / "lightning_logs" / "version_0"
+    last = run / "checkpoints" / "last.ckpt"
+    kept = last.read_bytes()
+    main(["fit", "--ckpt_path", "last", "--trainer.max_epochs", "3"])
+    last.write_bytes(kept)  # as if the second epoch had been broken off before its checkpoint
+    main(["fit", "--ckpt_path", "last", "--trainer.max_epochs", "2"])
+    found = steps(run)
+    assert found["train/loss"] == found["val/loss"] == found["figures/learning curves"] == [1, 2]
+    assert found["test/loss"] == [1, 2]
+
+
+def test_last_uses_the_options_of_its_run(workdir: Path) -> None:
+    main(["fit", *SHORT, "--data.batch_size", "50", "--model.learning_rate", "0.01"])
+    cli = main(["fit", "--ckpt_path", "last", "--trainer.max_epochs", "2"])
+    assert cli.datamodule.batch_size == 50
+    assert cli.model.learning_rate == 0.01
+    assert cli.trainer.limit_train_batches == 5
+
+
+def test_path_resumes_in_a_new_run_folder(trained: Path) -> None:
+    path = trained / "lightning_logs" / "version_0" / "checkpoints" / "last.ckpt"
+    with pytest.warns(UserWarning, match="The dirpath has changed"):
+        cli = main(["fit", "--ckpt_path", str(path), "--trainer.max_epochs", "4"])
+    assert cli.trainer.current_epoch == 4
+    run = trained / "lightning_logs" / "version_1"
+    assert config(run)["ckpt_path"] == str(path)
+    assert Path(results(run)["checkpoint"]).parent.parent == run
+
+
+def test_run_is_trained_by_one_process_at_a_time(
+    trained: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = trained / "lightning_logs" / "version_0"
+    resume = ("fit", "--ckpt_path", "last", "--trainer.max_epochs", "4")
+    before = (run / "config.yaml").read_bytes()
+    other_process = Run(run, is_new=False)
+    other_process.lock()
+    try:
+        code, line = fail(capsys, *resume)
+        assert code == 1
+        assert "version_0 is being trained by another process; wait for it, or start a" in line
+        assert (run / "config.yaml").read_bytes() == before
+        assert (run / "results.json").exists()
+        main(["test"])  # only reads
+        main(["fit", *SHORT])  # creates another run
+    finally:
+        other_process.close()
+    (trained / "lightning_logs" / "version_2" / "checkpoints" / "last.ckpt").unlink()
+    (trained / "lightning_logs" / "version_2" / "checkpoints" / "best.ckpt").unlink()
+    cli = main(resume)
+    assert cli.trainer.current_epoch == 4
+    main(resume)  # the lock was released, although the CLI object still exists
+
+
+def test_only_fit_uses_the_checkpoint_before_the_first_step(
+    trained: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def crash(self: MNISTClassifier) -> None:
+        raise RuntimeError("in the first epoch")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(MNISTClassifier, "on_train_epoch_start", crash)
+        with pytest.raises(RuntimeError, match="in the first epoch"):
+            main(["fit", *SHORT])
+    weights = main(["test"]).weights
+    assert weights is not None
+    assert weights.path == Path("lightning_logs/version_0/checkpoints/best.ckpt")
+    cli = main(["fit", "--ckpt_path", "last"])
+    assert cli.trainer.current_epoch == 1
+    assert results(trained / "lightning_logs" / "version_1")["epochs"] == 1
+
+
+@pytest.mark.usefixtures("workdir")
+def test_one_cycle_run_resumes_up_to_its_length_only(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with monkeypatch.context() as patch:
+        stop = lambda self: setattr(self.trainer, "should_stop", True)  # noqa: E731
+        patch.setattr(MNISTClassifier, "on_train_epoch_end", stop)
+        cli = main(["fit", *SHORT, "--trainer.max_epochs=3", "--model.schedule=one_cycle"])
+        assert cli.trainer.current_epoch == 1
+    cli = main(["fit", "--ckpt_path", "last"])
+    assert cli.trainer.current_epoch == 3
+    assert cli.trainer.optimizers[0].param_groups[0]["lr"] < 1e-4
+    code, line = fail(capsys, "fit", "--ckpt_path", "last", "--trainer.max_epochs", "5")
+    assert code == 2
+    assert "has a fixed length, here 15 steps instead of 25" in line
