@@ -201,9 +201,12 @@ class MNISTDataModule(LightningDataModule):
                 self.val_fraction,
                 f"of {len(whole):,} images it must leave some to train and some to validate",
             )
-        self.train_set, self.val_set = whole.part(order[val_size:]), whole.part(order[:val_size])
+        self.train_set, self.val_set = (
+            whole.subset(order[val_size:]),
+            whole.subset(order[:val_size]),
+        )
         test = IndexedImages(_images(files, "t10k"), _labels(files, "t10k"))
-        self.test_set = test.part(torch.arange(len(test)))
+        self.test_set = test.subset(torch.arange(len(test)))
 
     def share_of_batch(self, processes: int) -> int:
         """Returns how many images of a training batch each of several processes takes.
@@ -253,10 +256,7 @@ class MNISTDataModule(LightningDataModule):
     def predict_dataloader(self) -> DataLoader[Batch] | DataLoader[Tensor]:
         if self._shows_pictures:
             return DataLoader(self.pictures, batch_size=self.batch_size, collate_fn=torch.cat)
-        # Lightning puts a batch sampler of its own into loaders to predict from.
-        return DataLoader(
-            self._here(self.test_set), batch_size=self.batch_size, collate_fn=_as_it_is
-        )
+        return BatchLoader(self._here(self.test_set), batch_size=self.batch_size)
 
     @property
     def _needs_files(self) -> bool:
@@ -284,10 +284,6 @@ class MNISTDataModule(LightningDataModule):
 
 def _is_path(value: Any) -> bool:
     return bool(value) and b"\0" not in os.fsencode(str(os.fspath(value)))
-
-
-def _as_it_is(batch: Any) -> Any:
-    return batch
 
 
 def _images(files: dict[str, bytes], part: str) -> Tensor:

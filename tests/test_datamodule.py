@@ -102,16 +102,16 @@ def test_a_batch_is_one_indexing_call(
     sample: MNISTDataModule, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     calls: list[int] = []
-    whole = IndexedImages.__getitems__
+    whole = IndexedImages.batch
 
-    def counted(self: IndexedImages, indices: list[int] | Tensor) -> tuple[Tensor, Tensor]:
+    def counted(self: IndexedImages, indices: Tensor) -> tuple[Tensor, Tensor]:
         calls.append(len(indices))
         return whole(self, indices)
 
     def single(self: IndexedImages, index: int) -> None:
         raise AssertionError("an image was loaded by itself")
 
-    monkeypatch.setattr(IndexedImages, "__getitems__", counted)
+    monkeypatch.setattr(IndexedImages, "batch", counted)
     monkeypatch.setattr(IndexedImages, "__getitem__", single)
     every(sample.val_dataloader())
     assert calls == [512, 288]
@@ -134,14 +134,14 @@ def test_lightning_can_put_another_sampler_into_its_loaders(sample: MNISTDataMod
     trainer = quiet_trainer(overfit_batches=2, max_epochs=2)
     with pytest.warns(UserWarning, match="turning off the train dataloader shuffling"):
         trainer.fit(Watching(), sample)
-    expected, _ = sample.train_set.__getitems__(list(range(256)))
+    expected, _ = sample.train_set.batch(torch.arange(256))
     for epoch in (seen[:2], seen[2:]):
         torch.testing.assert_close(torch.cat(epoch), expected)
 
 
 def test_a_single_item_is_the_same_image(sample: MNISTDataModule) -> None:
     image, label = sample.val_set[3]
-    images, labels = sample.val_set.__getitems__([3, 5])
+    images, labels = sample.val_set.batch(torch.tensor([3, 5]))
     assert image.shape == (1, 28, 28)
     torch.testing.assert_close(image, images[0])
     assert int(label) == int(labels[0])

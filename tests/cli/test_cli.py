@@ -179,7 +179,7 @@ def test_fit_tests_the_best_checkpoint_and_says_so(fitted: Run) -> None:
 
     data = fitted.cli.datamodule
     model = MNISTClassifier.load_from_checkpoint(written["checkpoint"], weights_only=True).eval()
-    images, labels = data.test_set.__getitems__(list(range(1000)))
+    images, labels = data.test_set.batch(torch.arange(1000))
     with torch.no_grad():
         logits = model(images)
     accuracy = float((logits.argmax(dim=1) == labels).float().mean())
@@ -866,7 +866,7 @@ def test_predict_writes_a_table(trained: Path, capsys: pytest.CaptureFixture[str
         header, *rows = csv.reader(file)
     assert header == ["file", "label", "probability", *(f"p{i}" for i in range(10))]
     assert [row[0] for row in rows] == [f"test/{index:05d}" for index in range(1000)]
-    images, _ = cli.datamodule.test_set.__getitems__(list(range(1000)))
+    images, _ = cli.datamodule.test_set.batch(torch.arange(1000))
     with torch.no_grad():
         expected = cli.model.eval()(images).softmax(dim=1)
     found = torch.tensor([[float(value) for value in row[3:]] for row in rows])

@@ -82,7 +82,7 @@ def twins(dtype: torch.dtype, output: str = "softmax") -> tuple[MNISTClassifier,
 
 def digits(data: MNISTDataModule, number: int, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
     """Returns the images and labels of a batch of 128."""
-    batch = data.train_set.part(torch.arange(128 * number, 128 * (number + 1)))
+    batch = data.train_set.subset(torch.arange(128 * number, 128 * (number + 1)))
     return batch.images.to(dtype) / 255, batch.labels
 
 
