@@ -115,7 +115,7 @@ class MNISTDataModule(LightningDataModule):
             f"pictures are prepared as MNIST's digits are, and dataset is {dataset}",
         )
         data_dir = str(data_dir)  # a Path could not be read from a checkpoint again
-        self._mirrors = download.check_mirrors(mirrors, DATASETS[dataset])
+        self._mirrors = download.resolve_mirrors(mirrors, DATASETS[dataset])
         # URLs may hold passwords, and a module could not be read from a checkpoint again.
         self.save_hyperparameters(ignore=["mirrors", "augment", "images"])
         self.data_dir = Path(data_dir).expanduser()

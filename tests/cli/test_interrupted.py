@@ -18,7 +18,7 @@ from tensorboard.summary.writer.record_writer import RecordWriter
 
 from mnist_lightning import MNISTDataModule
 from mnist_lightning.cli import main
-from mnist_lightning.data.datasets import NAMES
+from mnist_lightning.data.datasets import FILE_NAMES
 
 # All that draws, and all that a training keeps: order, dropout, distortion, batches' means, rates.
 FIT = [
@@ -291,4 +291,4 @@ def test_a_download_that_is_killed_begins_again_by_itself(
     data.setup("fit")
     assert len(data.train_set) + len(data.val_set) == 60_000
     whole = {path.name for path in (tmp_path / "data" / "MNIST" / "raw").iterdir()}
-    assert set(NAMES) <= whole
+    assert set(FILE_NAMES) <= whole
