@@ -191,7 +191,7 @@ class MNISTClassifier(LightningModule):
     def training_step(self, batch: tuple[Tensor, Tensor]) -> Tensor:
         # Elsewhere than at the weights themselves, nothing is measured.
         optimizer = self.optimizers(use_pl_optimizer=False) if self.sam_radius else None
-        climbed = isinstance(optimizer, SharpnessAwareAdamW) and optimizer.climbed
+        climbed = isinstance(optimizer, SharpnessAwareAdamW) and optimizer.is_perturbed
         metrics = None if climbed else self.train_metrics
         loss, _ = self._step(batch, metrics, self.label_smoothing)
         return loss
