@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader
 from typing_extensions import override
 
-from mnist_lightning.data import download
+from mnist_lightning.data import download, local_files
 from mnist_lightning.data.datasets import DATASETS, SAMPLE
 from mnist_lightning.data.in_memory import Batch, BatchLoader, IndexedImages, parse_idx
 from mnist_lightning.errors import (
@@ -179,7 +179,7 @@ class MNISTDataModule(LightningDataModule):
         if self.source != "sample":
             try:
                 # Only one process of a machine has fetched them.
-                files = files or download.load(self.data_dir, self.dataset)
+                files = files or local_files.load(self.data_dir, self.dataset)
                 self.source = "mnist"
             except MissingDataError as error:
                 if self._needs_files:
@@ -188,7 +188,7 @@ class MNISTDataModule(LightningDataModule):
                 self.source = "sample"
                 log.warning("%s", self.fallback_notice)
         if self.source == "sample":
-            files = download.load(SAMPLE_DIR, SAMPLE)
+            files = local_files.load(SAMPLE_DIR, SAMPLE)
         self.hparams["source"] = self.source  # a checkpoint tells what its weights were trained on
 
         whole = IndexedImages(_images(files, "train"), _labels(files, "train"))

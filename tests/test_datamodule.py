@@ -18,8 +18,8 @@ from typing_extensions import override
 
 from mnist_lightning import MNISTClassifier, MNISTDataModule
 from mnist_lightning.data.datasets import DATASETS, SAMPLE
-from mnist_lightning.data.download import load
 from mnist_lightning.data.in_memory import IndexedImages
+from mnist_lightning.data.local_files import load
 from mnist_lightning.datamodule import SAMPLE_DIR
 from mnist_lightning.errors import DataError, InvalidArgumentError, MissingDataError
 

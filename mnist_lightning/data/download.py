@@ -1,16 +1,12 @@
-"""Reads the files of a data set from a folder or downloads them, and verifies every byte."""
+"""Downloads the files of a data set that are not in a folder, and verifies every byte."""
 
-import gzip
-import hashlib
 import http.client
-import io
 import logging
 import os
 import threading
 import urllib.error
 import urllib.parse
 import urllib.request
-import zlib
 from collections.abc import Iterable, Sequence
 from concurrent.futures import Future, wait
 from pathlib import Path
@@ -18,13 +14,14 @@ from typing import IO
 
 from typing_extensions import override
 
-from mnist_lightning.data.datasets import IdxDataset, IdxFile
+from mnist_lightning.data.datasets import IdxDataset
+from mnist_lightning.data.local_files import read_intact, verify
 from mnist_lightning.errors import DataError, MissingDataError, check
 from mnist_lightning.files import write_atomically
 
 log = logging.getLogger(__name__)
 
-STALL_SECONDS = 10.0  # a mirror that sends fewer than STALL_BYTES in this time is given up
+STALL_SECONDS = 10.0  # a mirror that sends fewer than STALL_BYTES in this time is abandoned
 STALL_BYTES = 16 * 1024
 
 
@@ -67,32 +64,6 @@ def _is_base_url(url: str) -> bool:
     return parts.scheme in ("http", "https") and bool(parts.hostname)
 
 
-def load(folder: Path, dataset: IdxDataset) -> dict[str, bytes]:
-    """Reads and verifies the files of a data set.
-
-    Args:
-        folder: Contains each file, extracted or compressed (``.gz``), directly or in
-            ``MNIST/raw``, torchvision's layout, with the name of the data set.
-        dataset: The data set to read.
-
-    Returns:
-        The extracted content of each file, by name.
-
-    Raises:
-        DataError: If a file cannot be read.
-        MissingDataError: If a file is missing or damaged.
-    """
-    contents, damaged = _read_intact(folder, dataset)
-    problems = [
-        damaged.get(name, f"{name} is not in {folder}")
-        for name in dataset.files
-        if name not in contents
-    ]
-    if problems:
-        raise MissingDataError("; ".join(problems))
-    return contents
-
-
 def fetch(folder: Path, dataset: IdxDataset, mirrors: Iterable[str]) -> dict[str, bytes]:
     """Reads the files of a data set and downloads those that are missing or damaged.
 
@@ -100,7 +71,7 @@ def fetch(folder: Path, dataset: IdxDataset, mirrors: Iterable[str]) -> dict[str
     ``MNIST/raw`` complete and verified, so several processes can download at once.
 
     Args:
-        folder: As for :func:`load`.
+        folder: As for :func:`~mnist_lightning.data.local_files.load`.
         dataset: The data set to read or download.
         mirrors: Base URLs, in the order in which to try them.
 
@@ -111,7 +82,7 @@ def fetch(folder: Path, dataset: IdxDataset, mirrors: Iterable[str]) -> dict[str
         DataError: If the folder cannot be read or written.
         MissingDataError: If no mirror delivered a file; names the problem with each mirror.
     """
-    contents, damaged = _read_intact(folder, dataset)
+    contents, damaged = read_intact(folder, dataset)
     if len(contents) == len(dataset.files):
         return contents
     raw = folder / dataset.name / "raw"
@@ -133,56 +104,6 @@ def fetch(folder: Path, dataset: IdxDataset, mirrors: Iterable[str]) -> dict[str
     raise MissingDataError("; ".join(problems))
 
 
-def _read_intact(folder: Path, dataset: IdxDataset) -> tuple[dict[str, bytes], dict[str, str]]:
-    """Returns the extracted content of each intact file, and a message for each damaged one."""
-    contents: dict[str, bytes] = {}
-    damaged: dict[str, str] = {}
-    for name, expected in dataset.files.items():
-        suffixes = (".gz",) if expected.is_sha256_of_gz else ("", ".gz")
-        places = (folder / dataset.name / "raw", folder)
-        problems = []
-        for path in [place / f"{name}{suffix}" for place in places for suffix in suffixes]:
-            # A correct file is not larger, so a little more is enough to detect a wrong one.
-            content = _read(path, expected.size + 1024)
-            if content is None:
-                continue
-            verified = _verify(content, path.suffix == ".gz", expected)
-            if verified is not None:
-                contents[name] = verified
-                break
-            problems.append(f"{path} is damaged (wrong checksum for {dataset.name})")
-        else:
-            if problems:
-                damaged[name] = "; ".join(problems)
-    return contents, damaged
-
-
-def _read(path: Path, max_bytes: int) -> bytes | None:
-    """Returns the first bytes of a file, or None if there is no such file."""
-    try:
-        if not path.is_file():
-            return None
-        with path.open("rb") as file:
-            return file.read(max_bytes)
-    except OSError as error:
-        raise DataError(
-            f"{path} cannot be read ({error.strerror}); choose another data_dir"
-        ) from error
-
-
-def _verify(content: bytes, is_gz: bool, expected: IdxFile) -> bytes | None:
-    """Returns the extracted content of a file, or None if its checksum is wrong."""
-    extracted = content
-    if is_gz:
-        try:
-            with gzip.open(io.BytesIO(content)) as file:
-                extracted = file.read(expected.size + 1)  # limited because of gzip bombs
-        except (EOFError, OSError, zlib.error):
-            return None
-    verified = content if expected.is_sha256_of_gz else extracted
-    return extracted if hashlib.sha256(verified).hexdigest() == expected.sha256 else None
-
-
 def _download_missing(
     mirror: str, dataset: IdxDataset, raw: Path, contents: dict[str, bytes]
 ) -> None:
@@ -198,7 +119,7 @@ def _download_missing(
         url = f"{mirror.rstrip('/')}/{name}.gz"
         log.info("Downloading %s", url)
         archive = _download(url, expected.size + 1024)
-        content = _verify(archive, True, expected)
+        content = verify(archive, True, expected)
         if content is None:
             raise _MirrorError(url, "the downloaded file is truncated or has the wrong checksum")
         if expected.is_sha256_of_gz:  # the extracted file could not be verified later
@@ -209,7 +130,7 @@ def _download_missing(
 
 
 def _download(url: str, max_bytes: int) -> bytes:
-    """Downloads the first ``max_bytes`` or a little more; gives up on a mirror that stalls.
+    """Downloads the first ``max_bytes`` or a little more; abandons a mirror that stalls.
 
     The transfer runs in a thread, because a socket's time-out limits neither the name lookup, nor
     the attempts to connect to all addresses of a host, nor a server that sends a byte a second.
@@ -241,10 +162,11 @@ def _download(url: str, max_bytes: int) -> bytes:
     try:
         return result.result()
     except (OSError, http.client.HTTPException, ValueError) as error:  # ValueError: bad host names
-        raise _MirrorError(url, _describe(error)) from error
+        raise _MirrorError(url, _reason(error)) from error
 
 
-def _describe(error: Exception) -> str:
+def _reason(error: Exception) -> str:
+    """Returns the reason of a failed transfer, for a message."""
     if isinstance(error, urllib.error.HTTPError):
         error.close()
         return f"HTTP status {error.code} ({error.reason})"

@@ -17,7 +17,7 @@ import pytest
 import torch
 from mirror import Answer, Files, Server, sending
 
-from mnist_lightning.data import download
+from mnist_lightning.data import download, local_files
 from mnist_lightning.data.datasets import DATASETS
 from mnist_lightning.errors import DataError, InvalidArgumentError, MissingDataError
 from mnist_lightning.files import write_atomically
@@ -35,7 +35,7 @@ def test_tries_the_next_mirror_for_files_that_the_first_does_not_have(
     second = {f"two/{name}": content for name, content in files.content.items()}
     server.serve(first | second)
     download.fetch(tmp_path, files.dataset, [f"{server.url}/one", f"{server.url}/two/"])
-    assert download.load(tmp_path, files.dataset) == files.content
+    assert local_files.load(tmp_path, files.dataset) == files.content
     assert server.asked == [
         *(f"/one/{name}.gz" for name in names[:3]),
         *(f"/two/{name}.gz" for name in names[2:]),
@@ -45,7 +45,7 @@ def test_tries_the_next_mirror_for_files_that_the_first_does_not_have(
 def test_downloads_from_a_folder(tmp_path: Path, files: Files) -> None:
     files.write(tmp_path / "mirror", compressed=True)
     download.fetch(tmp_path / "data", files.dataset, [(tmp_path / "mirror").as_uri()])
-    assert download.load(tmp_path / "data", files.dataset) == files.content
+    assert local_files.load(tmp_path / "data", files.dataset) == files.content
 
 
 def redirecting(url: str) -> Answer:
@@ -121,7 +121,7 @@ def test_names_the_problem_with_a_mirror_and_tries_the_next(
 
     server.serve({f"good/{name}": content for name, content in files.content.items()})
     download.fetch(tmp_path / "data", files.dataset, [server.url, f"{server.url}/good"])
-    assert download.load(tmp_path / "data", files.dataset) == files.content
+    assert local_files.load(tmp_path / "data", files.dataset) == files.content
 
 
 def test_names_hosts_that_cannot_be_reached(tmp_path: Path, files: Files) -> None:
@@ -165,7 +165,7 @@ def trickling_headers(handler: BaseHTTPRequestHandler) -> None:
 
 
 @pytest.mark.parametrize("answer", [silent, trickling, trickling_headers])
-def test_gives_up_on_a_mirror_that_stalls(
+def test_abandons_a_mirror_that_stalls(
     tmp_path: Path,
     files: Files,
     server: Server,
@@ -181,7 +181,7 @@ def test_gives_up_on_a_mirror_that_stalls(
     assert server.asked == [FIRST]  # no other file is requested from such a mirror
 
 
-def test_gives_up_on_a_name_lookup_that_stalls(
+def test_abandons_a_name_lookup_that_stalls(
     tmp_path: Path, files: Files, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def stall(*args: object, **kwargs: object) -> None:
@@ -275,7 +275,7 @@ def test_an_interrupted_download_leaves_no_partial_file(
     raw = tmp_path / "MNIST" / "raw"
     assert {path.name for path in raw.iterdir()} == set(list(files.dataset.files)[:2])
     download.fetch(tmp_path, files.dataset, [server.url])
-    assert download.load(tmp_path, files.dataset) == files.content
+    assert local_files.load(tmp_path, files.dataset) == files.content
 
 
 def test_ignores_the_temporary_file_of_a_killed_download(
@@ -286,7 +286,7 @@ def test_ignores_the_temporary_file_of_a_killed_download(
     raw.mkdir(parents=True)
     (raw / ".train-images-idx3-ubyte.0123456789abcdef.tmp").write_bytes(b"half")
     download.fetch(tmp_path, files.dataset, [server.url])
-    assert download.load(tmp_path, files.dataset) == files.content
+    assert local_files.load(tmp_path, files.dataset) == files.content
 
 
 def test_a_full_disk_is_named_and_leaves_no_file(
@@ -304,7 +304,7 @@ def test_a_full_disk_is_named_and_leaves_no_file(
             download.fetch(tmp_path, files.dataset, [server.url])
     assert not list(tmp_path.rglob("*ubyte*"))
     download.fetch(tmp_path, files.dataset, [server.url])
-    assert download.load(tmp_path, files.dataset) == files.content
+    assert local_files.load(tmp_path, files.dataset) == files.content
 
 
 def test_names_a_folder_that_cannot_be_written(tmp_path: Path, files: Files) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from mirror import Files, Server, sending
 
-from mnist_lightning.data import download
+from mnist_lightning.data import download, local_files
 from mnist_lightning.data.datasets import IdxDataset, IdxFile
 from mnist_lightning.errors import DataError, MissingDataError
 
@@ -27,7 +27,7 @@ def test_reads_existing_files_without_writing(
     monkeypatch.setattr(Path, "mkdir", fail)
     monkeypatch.setattr(download, "write_atomically", fail)
     download.fetch(tmp_path, files.dataset, ["http://127.0.0.1:1/"])
-    assert download.load(tmp_path, files.dataset) == files.content
+    assert local_files.load(tmp_path, files.dataset) == files.content
 
 
 @pytest.mark.parametrize(
@@ -73,18 +73,18 @@ def test_names_a_damaged_archive_and_downloads_it_again(
 def check_that_the_damaged_file_is_downloaded(path: Path, files: Files, server: Server) -> None:
     folder = path.parent
     with pytest.raises(MissingDataError, match=f"^{path} is damaged [^;]*$"):
-        download.load(folder, files.dataset)
+        local_files.load(folder, files.dataset)
     with pytest.raises(MissingDataError, match=f"^{path} is damaged [^;]*$"):
         download.fetch(folder, files.dataset, [])
     server.serve(files.content)
     download.fetch(folder, files.dataset, [server.url])
-    assert download.load(folder, files.dataset) == files.content
+    assert local_files.load(folder, files.dataset) == files.content
     assert server.asked == ["/train-labels-idx1-ubyte.gz"]  # the other files were intact
 
 
 def test_names_every_missing_file(tmp_path: Path, files: Files) -> None:
     with pytest.raises(MissingDataError) as caught:
-        download.load(tmp_path, files.dataset)
+        local_files.load(tmp_path, files.dataset)
     expected = "; ".join(f"{name} is not in {tmp_path}" for name in files.dataset.files)
     assert str(caught.value) == expected
 
@@ -93,7 +93,7 @@ def test_an_intact_copy_makes_up_for_a_damaged_one(tmp_path: Path, files: Files)
     files.write(tmp_path / "MNIST" / "raw")
     files.write(tmp_path, compressed=True)
     (tmp_path / "MNIST" / "raw" / "t10k-labels-idx1-ubyte").write_bytes(b"x")
-    assert download.load(tmp_path, files.dataset) == files.content
+    assert local_files.load(tmp_path, files.dataset) == files.content
 
 
 def test_says_that_a_file_cannot_be_read(
@@ -106,14 +106,14 @@ def test_says_that_a_file_cannot_be_read(
 
     monkeypatch.setattr(Path, "open", fail)
     with pytest.raises(DataError, match=r"ubyte cannot be read \(Permission denied\); choose ano"):
-        download.load(tmp_path, files.dataset)
+        local_files.load(tmp_path, files.dataset)
 
 
 def test_ignores_pipes_and_folders_with_the_names_of_files(tmp_path: Path, files: Files) -> None:
     files.write(tmp_path, compressed=True)
     os.mkfifo(tmp_path / "train-images-idx3-ubyte")
     (tmp_path / "train-labels-idx1-ubyte").mkdir()
-    assert download.load(tmp_path, files.dataset) == files.content
+    assert local_files.load(tmp_path, files.dataset) == files.content
 
 
 def test_does_not_extract_a_gzip_bomb(
@@ -133,7 +133,7 @@ def test_does_not_extract_a_gzip_bomb(
     (tmp_path / name).unlink()
     (tmp_path / f"{name}.gz").write_bytes(gzip.compress(bytes(1 << 26)))
     with pytest.raises(DataError, match="damaged"):
-        download.load(tmp_path, files.dataset)
+        local_files.load(tmp_path, files.dataset)
     assert sizes == [files.dataset.files[name].size + 1]
 
 
@@ -152,12 +152,12 @@ def test_keeps_and_verifies_archives_if_only_their_checksums_are_known(
         server.answers[f"/{name}.gz"] = sending(archive)
     files.write(tmp_path)  # extracted files, which cannot be verified
     with pytest.raises(MissingDataError, match="train-images-idx3-ubyte is not in"):
-        download.load(tmp_path, dataset)
+        local_files.load(tmp_path, dataset)
     assert download.fetch(tmp_path, dataset, [server.url]) == files.content
     raw = tmp_path / "KMNIST" / "raw"
     written = {path.name: path.read_bytes() for path in raw.iterdir()}
     assert written == {f"{name}.gz": archive for name, archive in archives.items()}
-    assert download.load(tmp_path, dataset) == files.content
+    assert local_files.load(tmp_path, dataset) == files.content
     (raw / "train-images-idx3-ubyte.gz").write_bytes(gzip.compress(b"other"))
     with pytest.raises(MissingDataError, match=r"is damaged \(wrong checksum for KMNIST\)"):
-        download.load(tmp_path, dataset)
+        local_files.load(tmp_path, dataset)
