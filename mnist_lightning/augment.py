@@ -1,4 +1,4 @@
-"""Random distortions of whole batches, on the device where the batch is."""
+"""Random distortions of complete batches of images, on their device."""
 
 import functools
 import math
@@ -10,27 +10,27 @@ from typing_extensions import override
 
 from mnist_lightning.errors import check_number
 
-KNOTS = 4  # of the elastic grid, along each axis
+NUM_KNOTS = 4  # of the elastic grid, along each axis
 
 
 class RandomDistortion(nn.Module):
-    """Distorts each image of a batch by an amount of its own, in a dozen operations on all of them.
+    """Distorts each image of a batch by random amounts, in a dozen operations on the batch.
 
-    Amounts are normally distributed around no distortion; the arguments are standard deviations.
-    What comes from outside an image is 0, as MNIST's paper is. All that moves pixels is one matrix
-    product and one interpolation, so for 128 digits it takes a tenth of the time of kornia's
-    ``RandomAffine`` and ``RandomElasticTransform``, which interpolate twice; torchvision's draw one
-    amount for a whole batch.
+    The amounts are sampled for each image from normal distributions around no distortion; the
+    arguments are the standard deviations. Pixels from outside an image are 0, MNIST's background.
+    All movements of pixels together are one matrix product and one interpolation. For 128 digits
+    this takes a tenth of the time of kornia's ``RandomAffine`` and ``RandomElasticTransform``,
+    which interpolate twice; torchvision's transforms sample one amount for a complete batch.
 
     Args:
-        rotation: Degrees.
-        scale: Part by which an image grows or shrinks, along each axis.
-        shear: Slant: columns of shift for each row from the centre.
-        translation: Pixels, along each axis.
-        elastic: Pixels by which each knot of a coarse grid moves; between knots the shift is smooth
-            (after Simard, Steinkraus and Platt, 2003).
-        stroke: How much strokes thicken (up to 1: each pixel becomes the brightest of its
-            neighbours) or thin (to the darkest).
+        rotation: Rotation, in degrees.
+        scale: Relative change of size, independently along each axis.
+        shear: Slant, in columns per row.
+        translation: Shift along each axis, in pixels.
+        elastic: Shift of each knot of a coarse grid, in pixels; the shift is smooth between the
+            knots (after Simard, Steinkraus and Platt, 2003).
+        stroke: Change of stroke width. The sampled amount is clamped to [-1, 1]; at 1 each pixel
+            becomes the brightest of its neighbours, at -1 the darkest.
 
     Raises:
         InvalidArgumentError: If an amount is negative or not finite.
@@ -62,51 +62,57 @@ class RandomDistortion(nn.Module):
     @override
     def forward(self, images: Tensor) -> Tensor:
         """Returns distorted copies of images ``(N, C, H, W)``, float in [0, 1]."""
-        count, _, height, width = images.shape
-        random = torch.randn(count, 7 + 2 * KNOTS**2, device=images.device)
+        batch_size, _, height, width = images.shape
+        random = torch.randn(batch_size, 7 + 2 * NUM_KNOTS**2, device=images.device)
+        basis, half_size = _basis(height, width, images.device)
+        sources = self._coefficients(random).transpose(1, 2).flatten(0, 1) @ basis
+        grid = sources.view(batch_size, 2, height, width).permute(0, 2, 3, 1) / half_size
+        images = functional.grid_sample(images, grid, align_corners=False)
+        return self._change_strokes(images, random[:, 6]) if self.stroke else images
+
+    def _coefficients(self, random: Tensor) -> Tensor:
+        """Returns the coefficients of the basis functions, ``(N, functions, 2)``.
+
+        The last dimension is for x and y. The linear combinations map each pixel to the place that
+        its value comes from, in pixels from the centre.
+        """
         angle = random[:, 0] * math.radians(self.rotation)
         cos, sin = angle.cos(), angle.sin()
-        across, down = (self.scale * random[:, 1:3]).exp().unbind(1)  # negative would be mirrored
+        # exp keeps the factors positive: a negative one would mirror the image.
+        scale_x, scale_y = (self.scale * random[:, 1:3]).exp().unbind(1)
         slant = self.shear * random[:, 3]
-        # From where each pixel comes, in pixels: a sum of smooth functions of where it goes.
-        factors = torch.cat(
-            [
-                self.translation * random[:, 4:6],
-                torch.stack([cos * across, sin * across], dim=1),
-                torch.stack([cos * slant - sin * down, sin * slant + cos * down], dim=1),
-                self.elastic * random[:, 7:],
-            ],
-            dim=1,
-        ).view(count, -1, 2)
-        functions, half_size = _functions(height, width, images.device)
-        sources = factors.transpose(1, 2).flatten(0, 1) @ functions
-        grid = sources.view(count, 2, height, width).permute(0, 2, 3, 1) / half_size
-        images = functional.grid_sample(images, grid, align_corners=False)
-        if self.stroke:
-            amount = self.stroke * random[:, 6].view(-1, 1, 1, 1)
-            thicker, thinner = amount.clamp(0, 1), (-amount).clamp(0, 1)
-            brightest, darkest = _brightest(images), -_brightest(-images)
-            images = images + thicker * (brightest - images) + thinner * (darkest - images)
-        return images
+        coefficients = [
+            self.translation * random[:, 4:6],
+            torch.stack([cos * scale_x, sin * scale_x], dim=1),
+            torch.stack([cos * slant - sin * scale_y, sin * slant + cos * scale_y], dim=1),
+            self.elastic * random[:, 7:],
+        ]
+        return torch.cat(coefficients, dim=1).view(len(random), -1, 2)
+
+    def _change_strokes(self, images: Tensor, random: Tensor) -> Tensor:
+        amount = self.stroke * random.view(-1, 1, 1, 1)
+        thicker, thinner = amount.clamp(0, 1), (-amount).clamp(0, 1)
+        brightest, darkest = _max_of_neighbours(images), -_max_of_neighbours(-images)
+        return images + thicker * (brightest - images) + thinner * (darkest - images)
 
 
 @functools.lru_cache
-def _functions(height: int, width: int, device: torch.device) -> tuple[Tensor, Tensor]:
-    """Returns 1, x, y and a bump around each knot, for each pixel; and half the width and height.
+def _basis(height: int, width: int, device: torch.device) -> tuple[Tensor, Tensor]:
+    """Returns the basis functions at each pixel, and half of the width and height.
 
-    x and y count pixels from the centre.
+    The functions are 1, x and y, in pixels from the centre, and a bump around each knot.
     """
     x = torch.arange(width) - (width - 1) / 2
     y = torch.arange(height) - (height - 1) / 2
     plane = torch.stack([torch.ones(height, width), *torch.meshgrid(x, y, indexing="xy")])
-    knots = torch.eye(KNOTS**2).view(1, -1, KNOTS, KNOTS)
+    knots = torch.eye(NUM_KNOTS**2).view(1, -1, NUM_KNOTS, NUM_KNOTS)
     bumps = functional.interpolate(knots, (height, width), mode="bicubic", align_corners=True)
-    functions = torch.cat([plane, bumps[0]]).flatten(1)
-    return functions.to(device), torch.tensor([width / 2, height / 2], device=device)
+    basis = torch.cat([plane, bumps[0]]).flatten(1)
+    return basis.to(device), torch.tensor([width / 2, height / 2], device=device)
 
 
-def _brightest(images: Tensor) -> Tensor:
-    """Returns the brightest of the nine pixels around each; 25 times as fast as max_pool2d."""
+def _max_of_neighbours(images: Tensor) -> Tensor:
+    """Returns the maximum of the 3x3 pixels around each; 25 times as fast as max_pool2d."""
     padded = functional.pad(images, (1, 1, 1, 1))
     rows = torch.maximum(padded[..., :-2, :], padded[..., 2:, :]).maximum(padded[..., 1:-1, :])
     return torch.maximum(rows[..., :-2], rows[..., 2:]).maximum(rows[..., 1:-1])

@@ -105,10 +105,116 @@ class MNISTClassifier(LightningModule):
         return logits
 
     @override
+<<<<<<< HEAD
     def setup(self, stage: str) -> None:
         """Resets the metrics, because an interrupted epoch leaves partial sums in them."""
         for metrics in (self.train_metrics, self.val_metrics, self.test_metrics):
             metrics.reset()
+=======
+    def __setattr__(self, name: str, value: Any) -> None:
+        # Lightning notes 44 times a step which hook runs; Module would look for parameters in it.
+        if name == "_current_fx_name":
+            self.__dict__[name] = value
+        else:
+            super().__setattr__(name, value)
+
+    # Metrics begin afresh also where an earlier epoch was broken off, or ran in inference mode.
+
+    @override
+    def on_train_epoch_start(self) -> None:
+        self.train_metrics.reset()
+
+    @override
+    def on_validation_epoch_start(self) -> None:
+        self.val_metrics.reset()
+
+    @override
+    def on_test_epoch_start(self) -> None:
+        self.test_metrics.reset()
+
+    @override
+    def on_train_epoch_end(self) -> None:
+        # Before a checkpoint of this epoch is written.
+        metrics = self.trainer.callback_metrics
+        for name in ("train/loss", "val/loss"):
+            if name in metrics and not metrics[name].isfinite():
+                self._diverged(f"{name} is {metrics[name]:g}")
+        if not all(bool(weights.isfinite().all()) for weights in self.parameters()):
+            self._diverged("the weights are no finite numbers")
+
+    def _diverged(self, what: str) -> NoReturn:
+        raise DivergedError(
+            f"{what} in epoch {self.trainer.current_epoch + 1}: most likely the learning rate of "
+            f"{self.learning_rate:g} is too high, or images or labels are damaged; the checkpoint "
+            "of the epoch before is whole"
+        )
+
+    @override
+    def training_step(self, batch: tuple[Tensor, Tensor]) -> Tensor:
+        # Elsewhere than at the weights themselves, nothing is measured.
+        optimizer = self.optimizers(use_pl_optimizer=False) if self.sam_radius else None
+        climbed = isinstance(optimizer, SharpnessAwareAdamW) and optimizer.is_perturbed
+        metrics = None if climbed else self.train_metrics
+        loss, _ = self._step(batch, metrics, self.label_smoothing)
+        return loss
+
+    @override
+    def validation_step(self, batch: tuple[Tensor, Tensor]) -> Tensor:
+        """Returns the logits ``(N, num_classes)``, so that callbacks need not run the model."""
+        _, logits = self._step(batch, self.val_metrics)
+        return logits
+
+    @override
+    def test_step(self, batch: tuple[Tensor, Tensor]) -> Tensor:
+        """Returns the logits ``(N, num_classes)``, so that callbacks need not run the model."""
+        _, logits = self._step(batch, self.test_metrics)
+        return logits
+
+    @override
+    def predict_step(self, batch: Tensor | tuple[Tensor, Tensor] | list[Tensor]) -> Tensor:
+        """Maps images, or a batch that begins with them, to probabilities ``(N, num_classes)``."""
+        images = batch if isinstance(batch, Tensor) else batch[0]
+        probabilities: Tensor = self(images).softmax(dim=1)
+        return probabilities
+
+    @torch.inference_mode()
+    def predict_images(self, images: Iterable[str | Path | Image.Image]) -> Tensor:
+        """Predicts pictures of digits, each of which is brought into MNIST's form before.
+
+        Args:
+            images: Files, or pictures that Pillow has opened; of several frames the first counts.
+
+        Returns:
+            Probabilities ``(N, num_classes)``, one row an image.
+
+        Raises:
+            UnreadablePictureError: If one cannot be read or shows no digit; names it.
+
+        Example:
+            >>> from PIL import Image, ImageDraw
+            >>> paper = Image.new("RGB", (300, 200), "ivory")
+            >>> ImageDraw.Draw(paper).line([(150, 40), (140, 160)], "navy", width=12)
+            >>> MNISTClassifier.from_pretrained().predict_images([paper]).argmax(dim=1)
+            tensor([1])
+        """
+        inputs = [torch.zeros(0, 1, normalize.SIZE, normalize.SIZE)]
+        for image in images:
+            name, picture = (
+                ("the picture", image)
+                if isinstance(image, Image.Image)
+                else next(reading.read_pictures(Path(image)))
+            )
+            try:
+                if isinstance(picture, UnreadablePictureError):
+                    raise picture
+                inputs.append(normalize.to_digit(picture).unsqueeze(0))
+            except UnreadablePictureError as error:
+                raise UnreadablePictureError(f"{name} {error}") from error
+        training = self.training
+        probabilities: Tensor = self.eval().predict_step(torch.cat(inputs).to(self.device))
+        self.train(training)
+        return probabilities
+>>>>>>> h-data
 
     @override
     def configure_optimizers(self) -> Optimizer | OptimizerLRSchedulerConfig:

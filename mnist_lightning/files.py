@@ -1,31 +1,21 @@
-"""Writing a file so that a reader sees the whole of it, or what was there before."""
+"""Writes files atomically: a reader sees the complete file or the previous one."""
 
-import glob
 import os
 import secrets
-import time
 from contextlib import suppress
 from pathlib import Path
 
-ABANDONED_SECONDS = 3600  # no file takes that long to write
-
 
 def write_atomically(path: Path, content: bytes | memoryview) -> None:
-    """Writes ``content`` beside ``path``, flushes it to disk and renames it into place.
-
-    What a process left behind that was killed while it wrote to ``path`` is removed.
+    """Writes a temporary file in the same folder, flushes it to disk and renames it to ``path``.
 
     Args:
-        path: The file; its folder must exist.
-        content: Everything that the file is to hold.
+        path: The file to create or replace, in an existing folder.
+        content: The complete content of the file.
 
     Raises:
-        OSError: If the folder cannot be written or the disk is full; ``path`` is then as it was.
+        OSError: If the folder is not writable or the disk is full; an existing file is unchanged.
     """
-    for left in path.parent.glob(f".{glob.escape(path.name)}.*.tmp"):
-        with suppress(FileNotFoundError):  # another process may have been faster
-            if time.time() - left.stat().st_mtime > ABANDONED_SECONDS:
-                left.unlink()
     temporary = path.with_name(f".{path.name}.{secrets.token_hex(8)}.tmp")
     try:
         with temporary.open("xb") as file:
@@ -33,8 +23,9 @@ def write_atomically(path: Path, content: bytes | memoryview) -> None:
             file.flush()
             os.fsync(file.fileno())
         temporary.replace(path)
-    except BaseException as error:
-        temporary.unlink(missing_ok=True)
-        if isinstance(error, OSError):
-            error.filename = str(path)  # a full disk names none
+    except OSError as error:
+        error.filename = str(path)  # a full disk does not name the file
         raise
+    finally:
+        with suppress(OSError):  # it has been renamed, or was never created
+            temporary.unlink()

@@ -1,4 +1,4 @@
-"""Training towards weights around which the loss is low too."""
+"""Sharpness-aware minimization (SAM)."""
 
 from collections.abc import Callable, Iterable
 from typing import Any
@@ -11,16 +11,16 @@ from typing_extensions import override
 
 
 class SharpnessAwareAdamW(AdamW):
-    """AdamW with the gradients of the worst point nearby (SAM; Foret and others, 2021).
+    """AdamW with sharpness-aware minimization (SAM; Foret and others, 2021).
 
-    Each step climbs from the weights along the gradient, takes the gradient there and goes back
-    before it descends, so it costs twice as much. In return it avoids minima so narrow that other
-    images fall out of them.
+    Each step moves the weights along the gradient by ``radius``, computes the gradient at these
+    perturbed weights, and applies it to the original weights. This favours flat minima, which
+    generalize better, and takes twice the time.
 
     Args:
         params: The weights.
-        radius: How far each step climbs, in the Euclidean distance of all weights together.
-        **kwargs: Those of AdamW.
+        radius: Euclidean norm of the perturbation of all weights together.
+        **kwargs: Arguments of AdamW.
 
     Example:
         >>> weight = nn.Parameter(torch.tensor([1.0]))
@@ -32,48 +32,51 @@ class SharpnessAwareAdamW(AdamW):
         ...     return loss
         >>> optimizer.step(closure)
         tensor(1., grad_fn=<SumBackward0>)
-        >>> weight.grad  # of 1.1
+        >>> weight.grad  # at the perturbed weight, 1.1
         tensor([2.2000])
     """
 
     def __init__(self, params: Iterable[nn.Parameter], radius: float, **kwargs: Any) -> None:
         super().__init__(params, **kwargs)
         self.radius = radius
-        self.climbed = False
-        """Whether the closure is run for the gradient of the worst point nearby."""
+        self.is_perturbed = False
+        """Whether the weights are perturbed, as in the second call of the closure."""
 
     @override
     @torch.no_grad()
     def step(self, closure: Callable[[], Tensor] | None = None) -> Tensor:  # type: ignore[override]
-        """Takes a step; returns the loss at the weights themselves.
+        """Takes a step and returns the loss at the original weights.
 
         Args:
-            closure: Sets the gradients anew and returns the loss; it is run twice.
+            closure: Computes the gradients and returns the loss; it is called twice.
 
         Raises:
-            MisconfigurationException: If there is no closure, as with gradients that are scaled.
+            MisconfigurationException: If there is no closure, as with gradient scaling.
         """
         if closure is None:
             raise MisconfigurationException(
-                "sharpness-aware steps compute gradients twice, which 16-mixed precision cannot; "
-                "take bf16-mixed or 32-true"
+                "sharpness-aware steps compute gradients twice, which 16-mixed precision does not "
+                "support; use bf16-mixed or 32-true"
             )
         with torch.enable_grad():
             loss = closure()
         weights = [
-            one for group in self.param_groups for one in group["params"] if one.grad is not None
+            weight
+            for group in self.param_groups
+            for weight in group["params"]
+            if weight.grad is not None
         ]
-        before = [one.clone() for one in weights]
-        length = nn.utils.get_total_norm(one.grad for one in weights)
-        for one in weights:
-            one.add_(one.grad * (self.radius / (length + 1e-12)))
-        self.climbed = True
+        originals = [weight.clone() for weight in weights]
+        norm = nn.utils.get_total_norm(weight.grad for weight in weights)
+        for weight in weights:
+            weight.add_(weight.grad * (self.radius / (norm + 1e-12)))
+        self.is_perturbed = True
         try:
             with torch.enable_grad():
                 closure()
         finally:
-            self.climbed = False
-            for one, weight in zip(weights, before, strict=True):
-                one.copy_(weight)
+            self.is_perturbed = False
+            for weight, original in zip(weights, originals, strict=True):
+                weight.copy_(original)
         super().step()
         return loss

@@ -1,4 +1,4 @@
-"""A data set and a server that tests download from."""
+"""A small data set and a local mirror for tests of downloads."""
 
 import gzip
 from collections.abc import Callable
@@ -13,7 +13,13 @@ from mnist_lightning.data.datasets import IdxDataset
 
 @dataclass
 class Files:
-    """A data set in MNIST's format that is small enough to send around."""
+    """A small data set in MNIST's format.
+
+    Attributes:
+        dataset: The checksums.
+        content: The extracted content of each file, by name.
+        images: The images of each part, ``train`` and ``t10k``: uint8 of shape ``(N, 28, 28)``.
+    """
 
     dataset: IdxDataset
     content: dict[str, bytes]
@@ -34,12 +40,12 @@ Answer = Callable[[BaseHTTPRequestHandler], None]
 
 @dataclass
 class Server:
-    """A local mirror whose answers a test decides.
+    """A local mirror whose answers are set by the test.
 
     Attributes:
-        url: Where it is.
-        answers: What to do for a path; other paths are not found.
-        asked: The paths that were asked for.
+        url: Base URL.
+        answers: The answer to a request for a path; other paths get status 404.
+        asked: The paths that were requested, in order.
     """
 
     url: str
@@ -47,13 +53,13 @@ class Server:
     asked: list[str] = field(default_factory=list)
 
     def serve(self, content: dict[str, bytes]) -> None:
-        """Answers with the content of files, each compressed."""
+        """Serves files compressed, as ``name.gz``."""
         for name, body in content.items():
             self.answers[f"/{name}.gz"] = sending(gzip.compress(body))
 
 
 def sending(body: bytes, status: int = 200, length: int | None = None) -> Answer:
-    """Returns an answer with this body, and a length that may be a lie."""
+    """Returns an answer with a body, and a Content-Length that may be wrong."""
 
     def answer(handler: BaseHTTPRequestHandler) -> None:
         handler.send_response(status)

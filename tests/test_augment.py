@@ -1,4 +1,4 @@
-"""Random distortions of whole batches."""
+"""Random distortions of complete batches."""
 
 import math
 
@@ -11,29 +11,29 @@ from mnist_lightning.errors import InvalidArgumentError
 
 
 def ink(images: Tensor) -> tuple[Tensor, Tensor]:
-    """Returns which part of each image's ink lies in each pixel, and where: (x, y), in pixels."""
+    """Returns the fraction of each image's ink in each pixel, and the (x, y) of each pixel."""
     height, width = images.shape[-2:]
     y, x = torch.meshgrid(torch.arange(height), torch.arange(width), indexing="ij")
-    places = torch.stack([x - (width - 1) / 2, y - (height - 1) / 2], dim=-1).flatten(0, 1)
-    return images.flatten(1) / images.flatten(1).sum(1, keepdim=True), places
+    positions = torch.stack([x - (width - 1) / 2, y - (height - 1) / 2], dim=-1).flatten(0, 1)
+    return images.flatten(1) / images.flatten(1).sum(1, keepdim=True), positions
 
 
 def centres(images: Tensor) -> Tensor:
-    """Returns where the centre of mass of each image lies, (x, y) in pixels from the middle."""
-    parts, places = ink(images)
-    return parts @ places
+    """Returns the centre of mass of each image, (x, y) in pixels from the middle."""
+    fractions, positions = ink(images)
+    return fractions @ positions
 
 
 def moments(images: Tensor) -> Tensor:
     """Returns the second moments xx, xy, yy of each image around its centre, in pixels²."""
-    parts, places = ink(images)
-    places = places - centres(images)[:, None]
-    products = [places[..., 0] ** 2, places.prod(-1), places[..., 1] ** 2]
-    return torch.stack([(parts * product).sum(1) for product in products], dim=1)
+    fractions, positions = ink(images)
+    positions = positions - centres(images)[:, None]
+    products = [positions[..., 0] ** 2, positions.prod(-1), positions[..., 1] ** 2]
+    return torch.stack([(fractions * product).sum(1) for product in products], dim=1)
 
 
 def bars(count: int, height: int = 40, width: int = 40) -> Tensor:
-    """Returns upright bars, 4 pixels wide and 20 high, in the middle."""
+    """Returns images of a centred vertical bar, 4 pixels wide and 20 high."""
     images = torch.zeros(count, 1, height, width)
     y, x = height // 2, width // 2
     images[..., y - 10 : y + 10, x - 2 : x + 2] = 1.0
@@ -45,13 +45,13 @@ def _seed() -> None:
     torch.manual_seed(0)
 
 
-def test_without_amounts_an_image_stays_as_it_is() -> None:
+def test_without_amounts_images_do_not_change() -> None:
     for shape in ((5, 1, 28, 28), (3, 3, 20, 32)):
         images = torch.rand(shape)
         torch.testing.assert_close(RandomDistortion()(images), images, rtol=0, atol=1e-4)
 
 
-def test_each_image_has_an_amount_of_its_own_and_the_batch_is_left_alone() -> None:
+def test_distorts_each_image_differently_in_a_copy() -> None:
     images = bars(100)
     distort = RandomDistortion(5, 0.05, 0.05, 1, 0.5, 0.3)
     distorted = distort(images)
@@ -74,7 +74,7 @@ def test_translates_by_pixels_along_both_axes(size: tuple[int, int]) -> None:
 
 
 @pytest.mark.parametrize("size", [(40, 40), (40, 64)], ids=str)
-def test_rotates_by_degrees_without_a_change_of_size(size: tuple[int, int]) -> None:
+def test_rotates_by_degrees_without_scaling(size: tuple[int, int]) -> None:
     xx, xy, yy = moments(RandomDistortion(rotation=10)(bars(2000, *size))).unbind(1)
     angles = 0.5 * torch.atan2(2 * xy, yy - xx)
     assert float(angles.mean()) == pytest.approx(0, abs=math.radians(1))
@@ -85,31 +85,31 @@ def test_rotates_by_degrees_without_a_change_of_size(size: tuple[int, int]) -> N
     )
 
 
-def test_scales_each_axis_by_an_amount_of_its_own() -> None:
+def test_scales_each_axis_independently() -> None:
     xx, _, yy = (moments(RandomDistortion(scale=0.1)(bars(2000))) / moments(bars(1))).unbind(1)
-    across, down = xx.log() / 2, yy.log() / 2
-    assert float(down.mean()) == pytest.approx(0, abs=0.02)
-    assert float(down.std()) == pytest.approx(0.1, rel=0.15)
-    assert float(across.std()) == pytest.approx(0.1, rel=0.25)  # coarser: 4 pixels
-    assert abs(float(torch.corrcoef(torch.stack([across, down]))[0, 1])) < 0.1
+    scale_x, scale_y = xx.log() / 2, yy.log() / 2
+    assert float(scale_y.mean()) == pytest.approx(0, abs=0.02)
+    assert float(scale_y.std()) == pytest.approx(0.1, rel=0.15)
+    assert float(scale_x.std()) == pytest.approx(0.1, rel=0.25)  # less exact: 4 pixels wide
+    assert abs(float(torch.corrcoef(torch.stack([scale_x, scale_y]))[0, 1])) < 0.1
 
 
-def test_slants_columns_and_keeps_rows() -> None:
+def test_shears_columns_but_not_rows() -> None:
     _, xy, yy = moments(RandomDistortion(shear=0.2)(bars(2000))).unbind(1)
     assert float((xy / yy).mean()) == pytest.approx(0, abs=0.02)
     assert float((xy / yy).std()) == pytest.approx(0.2, rel=0.1)
     torch.testing.assert_close(yy, moments(bars(1))[0, 2].expand(2000), rtol=0.02, atol=0)
 
 
-def test_bends_smoothly() -> None:
-    """Grey ramps show by how much each pixel was shifted."""
+def test_elastic_distortion_is_smooth() -> None:
+    """A grey ramp shows how far each pixel is shifted."""
     ramp = torch.linspace(0, 1, 40).expand(2000, 1, 40, 40)
     shift = (RandomDistortion(elastic=1.5)(ramp) - ramp)[..., 8:-8, 8:-8] * 39
     assert float(shift.mean()) == pytest.approx(0, abs=0.1)
-    assert 0.6 < float(shift.std()) < 1.5  # knots lie further out than most pixels
-    across, down = shift.diff(dim=-1).abs(), shift.diff(dim=-2).abs()
-    assert max(float(across.max()), float(down.max())) < 1
-    assert shift.std(dim=(-1, -2)).mean() > 0.2  # no mere translation
+    assert 0.6 < float(shift.std()) < 1.5  # most pixels are further inside than the knots
+    change_x, change_y = shift.diff(dim=-1).abs(), shift.diff(dim=-2).abs()
+    assert max(float(change_x.max()), float(change_y.max())) < 1
+    assert shift.std(dim=(-1, -2)).mean() > 0.2  # not only a translation
 
 
 def test_makes_strokes_thicker_and_thinner() -> None:
@@ -119,28 +119,28 @@ def test_makes_strokes_thicker_and_thinner() -> None:
     thickest, thinnest = 6 * 22 / (4 * 20), 2 * 18 / (4 * 20)
     assert float(area.max()) == pytest.approx(thickest, rel=1e-3)
     assert float(area.min()) == pytest.approx(thinnest, rel=1e-3)
-    half = RandomDistortion(stroke=0.01)(bar)
-    assert half.sum() != bar.sum()
-    assert float(half.sum() / bar.sum()) == pytest.approx(1, abs=0.03)
+    slightly_changed = RandomDistortion(stroke=0.01)(bar)
+    assert slightly_changed.sum() != bar.sum()
+    assert float(slightly_changed.sum() / bar.sum()) == pytest.approx(1, abs=0.03)
 
 
-def test_what_comes_from_outside_is_black() -> None:
+def test_pixels_from_outside_are_black() -> None:
     white = torch.ones(500, 1, 28, 28)
-    moved = RandomDistortion(translation=5)(white)
-    assert moved[:, 0, 0, 0].min() == 0
-    assert moved.max() <= 1 + 1e-6
+    shifted = RandomDistortion(translation=5)(white)
+    assert shifted[:, 0, 0, 0].min() == 0
+    assert shifted.max() <= 1 + 1e-6
 
 
 @pytest.mark.parametrize("name", ["rotation", "scale", "shear", "translation", "elastic", "stroke"])
 @pytest.mark.parametrize("amount", [-0.1, math.inf, math.nan])
-def test_refuses_amounts_out_of_range(name: str, amount: float) -> None:
+def test_rejects_negative_and_infinite_amounts(name: str, amount: float) -> None:
     with pytest.raises(InvalidArgumentError, match=f"^{name} is {amount!r}; it must be at least 0"):
         RandomDistortion(**{name: amount})
 
 
-def test_a_digit_is_still_that_digit(sample: MNISTDataModule) -> None:
+def test_a_distorted_digit_resembles_the_original(sample: MNISTDataModule) -> None:
     images = sample.train_set.images[:200] / 255
     distorted = RandomDistortion(5, 0.05, 0.05, 0.5, 0.3, 0.2)(images)
-    rows = torch.stack([images.flatten(1), distorted.flatten(1)], dim=1)
-    alike = [float(torch.corrcoef(pair)[0, 1]) for pair in rows]
-    assert 0.7 < sum(alike) / len(alike) < 0.99
+    pairs = torch.stack([images.flatten(1), distorted.flatten(1)], dim=1)
+    correlations = [float(torch.corrcoef(pair)[0, 1]) for pair in pairs]
+    assert 0.7 < sum(correlations) / len(correlations) < 0.99

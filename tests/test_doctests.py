@@ -1,4 +1,4 @@
-"""The examples in the docstrings run."""
+"""Runs the examples in the docstrings."""
 
 import doctest
 import importlib
@@ -17,7 +17,7 @@ MODULES = [
 
 
 @pytest.mark.parametrize("name", MODULES)
-def test_examples(name: str, workdir: Path) -> None:
+def test_examples_in_docstrings(name: str, workdir: Path) -> None:
     assert doctest.testmod(importlib.import_module(name)).failed == 0
 
 

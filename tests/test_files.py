@@ -1,6 +1,8 @@
 """Atomic writing."""
 
+import errno
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -8,25 +10,41 @@ import pytest
 from mnist_lightning.files import write_atomically
 
 
-def test_writes_and_replaces(tmp_path: Path) -> None:
+def test_creates_and_replaces_a_file(tmp_path: Path) -> None:
     path = tmp_path / "file"
-    for content in (b"one", b"two"):
+    for content in (b"first", memoryview(b"second")):
         write_atomically(path, content)
         assert path.read_bytes() == content
     assert list(tmp_path.iterdir()) == [path]
 
 
-def test_keeps_what_was_there_when_it_fails(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def full_disk(_: int) -> None:
+    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+
+def ctrl_c(_: int) -> None:
+    raise KeyboardInterrupt
+
+
+@pytest.mark.parametrize("fail", [full_disk, ctrl_c])
+def test_leaves_the_previous_file_and_nothing_else_if_writing_fails(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fail: Callable[[int], None]
 ) -> None:
     path = tmp_path / "file"
     path.write_bytes(b"before")
-
-    def full(_: int) -> None:
-        raise OSError(28, "No space left on device")
-
-    monkeypatch.setattr(os, "fsync", full)
-    with pytest.raises(OSError, match="No space left"):
+    monkeypatch.setattr(os, "fsync", fail)
+    with pytest.raises((OSError, KeyboardInterrupt)):
         write_atomically(path, b"after")
     assert path.read_bytes() == b"before"
     assert list(tmp_path.iterdir()) == [path]
+
+
+def test_an_error_names_the_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "missing" / "file"
+    with pytest.raises(FileNotFoundError) as caught:
+        write_atomically(path, b"content")
+    assert caught.value.filename == str(path)
+    monkeypatch.setattr(os, "fsync", full_disk)
+    with pytest.raises(OSError, match="No space left on device") as caught_full_disk:
+        write_atomically(tmp_path / "file", b"content")
+    assert caught_full_disk.value.filename == str(tmp_path / "file")

@@ -1,4 +1,4 @@
-"""What the package asks for."""
+"""The requirements of the package."""
 
 import tomllib
 from pathlib import Path
@@ -10,10 +10,12 @@ PYPROJECT = Path(__file__).parents[1] / "pyproject.toml"
 
 
 def requirements() -> dict[str, Requirement]:
-    """Returns each requirement of the package and of its extras by name."""
+    """Returns the requirements of the package and of its extras, by name."""
     project = tomllib.loads(PYPROJECT.read_text())["project"]
     groups = [project["dependencies"], *project["optional-dependencies"].values()]
-    return {one.name: one for group in groups for one in map(Requirement, group)}
+    return {
+        requirement.name: requirement for group in groups for requirement in map(Requirement, group)
+    }
 
 
 @pytest.mark.parametrize(
@@ -30,17 +32,17 @@ def requirements() -> dict[str, Requirement]:
         ("torch", "2.10.0", "PYSEC-2026-139"),
     ],
 )
-def test_releases_that_are_known_to_be_bad_are_excluded(name: str, bad: str, advisory: str) -> None:
+def test_excludes_releases_with_known_vulnerabilities(name: str, bad: str, advisory: str) -> None:
     assert not requirements()[name].specifier.contains(bad)
     line = next(line for line in PYPROJECT.read_text().splitlines() if f'"{name}>=' in line)
     assert advisory in line
 
 
 @pytest.mark.parametrize(("name", "major"), [("lightning", "3.0"), ("jsonargparse", "5.0")])
-def test_releases_that_will_differ_are_excluded(name: str, major: str) -> None:
+def test_excludes_the_next_major_release(name: str, major: str) -> None:
     assert not requirements()[name].specifier.contains(major)
 
 
 def test_each_requirement_has_a_lower_bound() -> None:
-    for name, one in requirements().items():
-        assert any(part.operator == ">=" for part in one.specifier), name
+    for name, requirement in requirements().items():
+        assert any(clause.operator == ">=" for clause in requirement.specifier), name

@@ -1,4 +1,4 @@
-"""The types that other projects see."""
+"""The types of the package, as checked in a project that uses it."""
 
 import subprocess
 import sys
@@ -43,26 +43,26 @@ folded: DigitCNN = DigitCNN(batch_norm=True).folded()
 
 
 def mypy(folder: Path, code: str) -> str:
-    """Returns what mypy says of a project with the package installed."""
+    """Returns the output of mypy for a project that uses the package."""
     (folder / "project.py").write_text(code)
     command = [sys.executable, "-m", "mypy", "--strict", "--cache-dir", str(folder), "project.py"]
     done = subprocess.run(command, cwd=folder, capture_output=True, text=True)
     return done.stdout
 
 
-def test_a_project_that_uses_the_package_is_typed_and_its_mistakes_are_found(
+def test_mypy_accepts_a_project_and_finds_each_of_its_mistakes(
     tmp_path: Path,
 ) -> None:
-    pytest.importorskip("mypy", reason="mypy is not there")
+    pytest.importorskip("mypy", reason="mypy is not installed")
     assert "Success" in mypy(tmp_path, PROJECT)
-    wrong = (
+    mistakes = (
         ("learning_rate=0.01", 'learning_rate="0.01"'),
         ('dataset="FashionMNIST"', 'dataset="CIFAR"'),
         ("predict_images(paths)", "predict_images(3)"),
         ("folded: DigitCNN", "folded: int"),
     )
-    every = PROJECT
-    for right, mistake in wrong:
-        assert right in every
-        every = every.replace(right, mistake)
-    assert f"Found {len(wrong)} errors" in mypy(tmp_path, every)
+    project = PROJECT
+    for correct, mistake in mistakes:
+        assert correct in project
+        project = project.replace(correct, mistake)
+    assert f"Found {len(mistakes)} errors" in mypy(tmp_path, project)

@@ -1,1 +1,1 @@
-"""Data sets: what their files must be, getting them, and holding them in memory."""
+"""Data sets: checksums and mirrors, verified downloads, and images in memory."""

@@ -1,29 +1,30 @@
-"""The data sets in MNIST's file format: where they are, and what each of their files must be."""
+"""The data sets in MNIST's IDX format: names, checksums, mirrors and classes."""
 
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 
 class IdxFile(NamedTuple):
-    """What a file in MNIST's IDX format must be.
+    """The expected content of a file in IDX format.
 
     Attributes:
-        sha256: Of the extracted file, in hexadecimal; of the ``.gz`` file if ``compressed``.
-        size: Of the extracted file, in bytes.
-        compressed: Whether only the sum of the ``.gz`` file is known.
+        sha256: Checksum of the extracted file, in hexadecimal.
+        size: Size of the extracted file, in bytes.
+        is_sha256_of_gz: Whether ``sha256`` is the checksum of the ``.gz`` file instead, because
+            that of the extracted file is not known.
     """
 
     sha256: str
     size: int
-    compressed: bool = False
+    is_sha256_of_gz: bool = False
 
 
 class IdxDataset(NamedTuple):
-    """Training and test images with labels, in four files of IDX format.
+    """A data set of training and test images with labels, in four files of IDX format.
 
     Attributes:
-        name: As torchvision has it; also of its folder.
-        files: What each file must be, by name.
+        name: Name of the class in torchvision, and of the data set's folder.
+        files: The expected content of each file, by name.
         mirrors: Base URLs of the ``.gz`` files.
         class_names: A name for each label.
     """
@@ -34,24 +35,25 @@ class IdxDataset(NamedTuple):
     class_names: tuple[str, ...] = tuple("0123456789")
 
 
-NAMES = (
+FILE_NAMES = (
     "train-images-idx3-ubyte",
     "train-labels-idx1-ubyte",
     "t10k-images-idx3-ubyte",
     "t10k-labels-idx1-ubyte",
 )
-SIZES = (47_040_016, 60_008, 7_840_016, 10_008)  # 60,000 training and 10,000 test images
+_SIZES = (47_040_016, 60_008, 7_840_016, 10_008)  # 60,000 training and 10,000 test images
 
 
 def _files(
-    *sums: str, sizes: Sequence[int] = SIZES, compressed: bool = False
+    *checksums: str, sizes: Sequence[int] = _SIZES, is_sha256_of_gz: bool = False
 ) -> dict[str, IdxFile]:
     return {
-        name: IdxFile(sha256, size, compressed)
-        for name, sha256, size in zip(NAMES, sums, sizes, strict=True)
+        name: IdxFile(checksum, size, is_sha256_of_gz)
+        for name, checksum, size in zip(FILE_NAMES, checksums, sizes, strict=True)
     }
 
 
+# The bundled sample: see sample/README.md.
 SAMPLE = IdxDataset(
     "MNIST sample",
     _files(
@@ -62,6 +64,8 @@ SAMPLE = IdxDataset(
         sizes=(3_136_016, 4_008, 784_016, 1_008),
     ),
 )
+# LeCun, Cortes and Burges, "The MNIST database of handwritten digits". The checksums are of the
+# files in the archives whose MD5 checksums torchvision lists; tests/data/test_datasets.py compares.
 _MNIST = IdxDataset(
     "MNIST",
     _files(
@@ -76,8 +80,9 @@ _MNIST = IdxDataset(
     ),
 )
 # Xiao, Rasul and Vollgraf, "Fashion-MNIST: a Novel Image Dataset for Benchmarking Machine Learning
-# Algorithms", 2017. Its server speaks no https; the sums make up for that.
-_FASHION = IdxDataset(
+# Algorithms", 2017. The checksums are of the files in the archives whose MD5 checksums the authors
+# publish; tests/data/test_datasets.py compares. The server supports http only.
+_FASHION_MNIST = IdxDataset(
     "FashionMNIST",
     _files(
         "c59f468a2f672dc815687fe0f83887768d799fd8a3f3276145d20f83aa44d888",
@@ -99,18 +104,18 @@ _FASHION = IdxDataset(
         "Ankle boot",
     ),
 )
-# Clanuwat and others, "Deep Learning for Classical Japanese Literature", 2018. Sums as in the
-# catalogue of TensorFlow Datasets.
-_KUZUSHIJI = IdxDataset(
+# Clanuwat and others, "Deep Learning for Classical Japanese Literature", 2018. The checksums are
+# those of the archives in the catalogue of TensorFlow Datasets. The server supports http only.
+_KMNIST = IdxDataset(
     "KMNIST",
     _files(
         "51467d22d8cc72929e2a028a0428f2086b092bb31cfb79c69cc0a90ce135fde4",
         "e38f9ebcd0f3ebcdec7fc8eabdcdaef93bb0df8ea12bee65224341c8183d8e17",
         "edd7a857845ad6bb1d0ba43fe7e794d164fe2dce499a1694695a792adfac43c5",
         "20bb9a0ef54c7db3efc55a92eef5582c109615df22683c380526788f98e42a1c",
-        compressed=True,
+        is_sha256_of_gz=True,
     ),
     ("http://codh.rois.ac.jp/kmnist/dataset/kmnist/",),
     ("o", "ki", "su", "tsu", "na", "ha", "ma", "ya", "re", "wo"),
 )
-DATASETS = {dataset.name: dataset for dataset in (_MNIST, _FASHION, _KUZUSHIJI)}
+DATASETS = {dataset.name: dataset for dataset in (_MNIST, _FASHION_MNIST, _KMNIST)}

@@ -1,252 +1,182 @@
-"""Gets the files of a data set in MNIST's format from a folder, else from mirrors, verified."""
+"""Downloads the files of a data set that are not in a folder, and verifies every byte."""
 
-import gzip
-import hashlib
 import http.client
-import io
 import logging
 import os
 import threading
 import urllib.error
 import urllib.parse
 import urllib.request
-import zlib
 from collections.abc import Iterable, Sequence
 from concurrent.futures import Future, wait
-from contextlib import suppress
 from pathlib import Path
 from typing import IO
 
 from typing_extensions import override
 
-from mnist_lightning.data.datasets import IdxDataset, IdxFile
+from mnist_lightning.data.datasets import IdxDataset
+from mnist_lightning.data.local_files import read_intact, verify
 from mnist_lightning.errors import DataError, MissingDataError, check
 from mnist_lightning.files import write_atomically
 
 log = logging.getLogger(__name__)
 
-STALL_SECONDS = 10.0
+STALL_SECONDS = 10.0  # a mirror that sends fewer than STALL_BYTES in this time is abandoned
 STALL_BYTES = 16 * 1024
 
 
 class _MirrorError(Exception):
-    """What was wrong with an answer of a mirror."""
+    """A mirror did not deliver a file."""
+
+    def __init__(self, url: str, reason: str) -> None:
+        super().__init__(f"{url}: {reason}")
 
 
-def check_mirrors(mirrors: str | Sequence[str] | None, dataset: IdxDataset) -> tuple[str, ...]:
-    """Returns the mirrors to ask: those given, else the environment's, then the built-in ones.
+def resolve_mirrors(mirrors: str | Sequence[str] | None, dataset: IdxDataset) -> tuple[str, ...]:
+    """Returns the base URLs to download from: the user's mirrors, then the built-in ones.
 
     Args:
-        mirrors: Base URLs (http, https or file), a sequence or one string with commas between them;
-            default: the variable ``MNIST_MIRRORS``, or that of another data set's name.
-        dataset: What they mirror.
+        mirrors: Base URLs (http, https or file), a sequence or a string separated by commas;
+            default: the environment variable ``MNIST_MIRRORS``, or ``FASHIONMNIST_MIRRORS`` and
+            so on for the other data sets.
+        dataset: The data set to download.
 
     Raises:
-        InvalidArgumentError: If one is no such URL.
+        InvalidArgumentError: If a mirror is not such a URL.
     """
-    variable = f"{dataset.name.upper()}_MIRRORS"
-    name = "mirrors" if mirrors is not None else variable
-    given = os.environ.get(variable, "") if mirrors is None else mirrors
-    wanted = "a mirror is a base URL that starts with https://, http:// or file:///"
-    check(name, given, lambda value: iter(value) is not None, wanted)
-    urls = given.split(",") if isinstance(given, str) else [*given]
+    name = "mirrors"
+    if mirrors is None:
+        name = f"{dataset.name.upper()}_MIRRORS"
+        mirrors = os.environ.get(name, "")
+    requirement = "a mirror is a base URL that starts with https://, http:// or file:///"
+    check(name, mirrors, iter, requirement)
+    values = mirrors.split(",") if isinstance(mirrors, str) else mirrors
+    urls = [url for url in (str(value).strip() for value in values) if url]  # "a," is one URL
     for url in urls:
-        check(name, url, lambda value: isinstance(value, str) and _is_mirror(value), wanted)
-    return (*filter(None, map(str.strip, urls)), *dataset.mirrors)
+        check(name, url, _is_base_url, requirement)
+    return (*urls, *dataset.mirrors)
 
 
-def _is_mirror(url: str) -> bool:
-    if not url.strip():  # as behind the last comma
-        return True
-    try:
-        parts = urllib.parse.urlsplit(url.strip())
-    except ValueError:
-        return False
+def _is_base_url(url: str) -> bool:
+    parts = urllib.parse.urlsplit(url)
     if parts.scheme == "file":
         return not parts.netloc and parts.path.startswith("/")
     return parts.scheme in ("http", "https") and bool(parts.hostname)
 
 
-def load(folder: Path, dataset: IdxDataset) -> dict[str, bytes]:
-    """Reads the files from ``folder`` and verifies every byte of them.
-
-    Args:
-        folder: Holds each file, extracted or with ``.gz`` behind its name, in ``MNIST/raw``
-            (torchvision's layout, with the name of the data set) or directly.
-        dataset: What to read.
-
-    Returns:
-        The extracted content of each file, by name.
-
-    Raises:
-        DataError: If a file cannot be read.
-        MissingDataError: If a file is missing or damaged.
-    """
-    contents, damaged = _read(folder, dataset)
-    if len(contents) < len(dataset.files):
-        absent = [name for name in dataset.files if name not in contents and name not in damaged]
-        problems = [*damaged.values(), *(f"{name} is not in {folder}" for name in absent)]
-        raise MissingDataError("; ".join(problems))
-    return contents
-
-
 def fetch(folder: Path, dataset: IdxDataset, mirrors: Iterable[str]) -> dict[str, bytes]:
-    """Makes ``folder`` hold all files: what it lacks is downloaded, as into ``MNIST/raw``.
+    """Reads the files of a data set and downloads those that are missing or damaged.
 
-    A folder that holds them all is only read. Processes that do this at once do not disturb each
-    other: a file appears in one piece and only after it was verified.
+    Nothing is written if the folder contains all files. Otherwise each file appears in
+    ``MNIST/raw`` complete and verified, so several processes can download at once.
 
     Args:
-        folder: See :func:`load`.
-        dataset: What to get.
-        mirrors: Base URLs, asked in this order.
+        folder: As for :func:`~mnist_lightning.data.local_files.load`.
+        dataset: The data set to read or download.
+        mirrors: Base URLs, in the order in which to try them.
 
     Returns:
         The extracted content of each file, by name.
 
     Raises:
         DataError: If the folder cannot be read or written.
-        MissingDataError: If no mirror gave a file; names each mirror and what was wrong with it.
+        MissingDataError: If no mirror delivered a file; names the problem with each mirror.
     """
-    contents, damaged = _read(folder, dataset)
-    missing = {name: file for name, file in dataset.files.items() if name not in contents}
-    if not missing:
+    contents, damaged = read_intact(folder, dataset)
+    if len(contents) == len(dataset.files):
         return contents
     raw = folder / dataset.name / "raw"
     if not raw.resolve().is_relative_to(folder.resolve()):
-        raise DataError(f"{raw} leads out of data_dir {folder}; remove the link")
-    problems = list(damaged.values())
-    made: list[Path] = []
+        raise DataError(f"{raw} leads outside data_dir {folder}; remove the symbolic link")
+    problems = [*damaged.values()]
     try:
-        made += [path for path in (raw, *raw.parents) if not path.exists()]
         raw.mkdir(parents=True, exist_ok=True)
-        write_atomically(raw / ".probe", b"")
-        (raw / ".probe").unlink(missing_ok=True)  # another process may have been faster
         for mirror in mirrors:
-            problems += _fetch_from(mirror, missing, raw, contents)
-            if not missing:
+            try:
+                _download_missing(mirror, dataset, raw, contents)
                 return contents
+            except _MirrorError as error:
+                problems.append(str(error))
     except OSError as error:
         raise DataError(
             f"data_dir {folder} cannot be written ({error.strerror}); choose another folder"
         ) from error
-    finally:
-        with suppress(OSError):  # a folder that was not needed goes; one that is in use stays
-            for path in made:
-                path.rmdir()
     raise MissingDataError("; ".join(problems))
 
 
-def _read(folder: Path, dataset: IdxDataset) -> tuple[dict[str, bytes], dict[str, str]]:
-    """Returns the verified content of each file that is there, and where another is damaged."""
-    contents: dict[str, bytes] = {}
-    damaged: dict[str, str] = {}
+def _download_missing(
+    mirror: str, dataset: IdxDataset, raw: Path, contents: dict[str, bytes]
+) -> None:
+    """Downloads the files that ``contents`` lacks, writes them to ``raw`` and adds them.
+
+    Raises:
+        _MirrorError: At the first file that fails, since the others would most likely fail too,
+            each after the same wait.
+    """
     for name, expected in dataset.files.items():
-        for place in (folder / dataset.name / "raw", folder):
-            for path in (place / name, place / f"{name}.gz"):
-                if name in contents or (expected.compressed and path.suffix != ".gz"):
-                    continue
-                try:
-                    if not path.is_file():
-                        continue
-                    with path.open("rb") as file:
-                        # No right file is larger, so a little more shows that this one is wrong.
-                        content = file.read(expected.size + 1024)
-                except OSError as error:
-                    raise DataError(
-                        f"{path} cannot be read ({error.strerror}); choose another data_dir"
-                    ) from error
-                verified = _verified(content, path.suffix == ".gz", expected)
-                if verified is None:
-                    problem = (
-                        f"{path} is damaged (its content is not that of {dataset.name}'s file)"
-                    )
-                    damaged[name] = "; ".join(filter(None, (damaged.get(name), problem)))
-                else:
-                    contents[name] = verified
-                    damaged.pop(name, None)
-    return contents, damaged
-
-
-def _verified(content: bytes, compressed: bool, expected: IdxFile) -> bytes | None:
-    extracted = content
-    if compressed:
-        try:
-            with gzip.open(io.BytesIO(content)) as file:
-                extracted = file.read(expected.size + 1)
-        except (EOFError, OSError, zlib.error):
-            return None
-    summed = content if expected.compressed else extracted
-    return extracted if hashlib.sha256(summed).hexdigest() == expected.sha256 else None
-
-
-def _fetch_from(
-    mirror: str, missing: dict[str, IdxFile], raw: Path, contents: dict[str, bytes]
-) -> list[str]:
-    """Moves what the mirror gives from ``missing`` to ``contents`` and returns what went wrong."""
-    problems = []
-    for name, expected in list(missing.items()):
+        if name in contents:
+            continue
         url = f"{mirror.rstrip('/')}/{name}.gz"
         log.info("Downloading %s", url)
-        try:
-            answer = _download(url, expected.size + 1024)
-            content = _verified(answer, True, expected)
-            if content is None:
-                raise _MirrorError("what came is cut short or is another file")
-        except _MirrorError as error:
-            problems.append(f"{url}: {error}")
-            break  # the other files would most likely fail too, each after as long a wait
-        raw.mkdir(parents=True, exist_ok=True)  # another process that failed may have removed it
-        if expected.compressed:  # else it could not be verified again
-            write_atomically(raw / f"{name}.gz", answer)
+        archive = _download(url, expected.size + 1024)
+        content = verify(archive, True, expected)
+        if content is None:
+            raise _MirrorError(url, "the downloaded file is truncated or has the wrong checksum")
+        if expected.is_sha256_of_gz:  # the extracted file could not be verified later
+            write_atomically(raw / f"{name}.gz", archive)
         else:
             write_atomically(raw / name, content)
         contents[name] = content
-        del missing[name]
-    return problems
 
 
-def _download(url: str, limit: int) -> bytes:
-    """Returns what is at ``url``; gives up on a mirror that gives next to nothing for a while.
+def _download(url: str, max_bytes: int) -> bytes:
+    """Downloads the first ``max_bytes`` or a little more; abandons a mirror that stalls.
 
-    A thread does the work, because no time-out of a socket covers the name look-up, the further
-    addresses of a host, or a server that sends a byte a second.
+    The transfer runs in a thread, because a socket's time-out limits neither the name lookup, nor
+    the attempts to connect to all addresses of a host, nor a server that sends a byte a second.
     """
     body = bytearray()
-    outcome: Future[bytes] = Future()
+    result: Future[bytes] = Future()
     abandoned = threading.Event()
 
-    def work() -> None:
+    def receive() -> None:
         try:
             request = urllib.request.Request(url, headers={"User-Agent": "mnist_lightning"})
             with _OPENER.open(request, timeout=STALL_SECONDS) as response:
-                while (piece := response.read1(1 << 16)) and len(body) < limit:
-                    body.extend(piece)
+                while len(body) < max_bytes and (chunk := response.read1(1 << 16)):
+                    body.extend(chunk)
                     if abandoned.is_set():
                         return
-            outcome.set_result(bytes(body))
-        except BaseException as error:  # handed to the caller, who sorts it
-            outcome.set_exception(error)
+            result.set_result(bytes(body))
+        except Exception as error:
+            result.set_exception(error)
 
-    threading.Thread(target=work, daemon=True).start()
-    before = 0
-    while not wait([outcome], STALL_SECONDS).done:
-        if len(body) - before < STALL_BYTES:
+    threading.Thread(target=receive, daemon=True).start()
+    received = 0
+    while not wait([result], STALL_SECONDS).done:
+        progress = len(body) - received
+        if progress < STALL_BYTES:
             abandoned.set()
-            raise _MirrorError(f"{len(body) - before} bytes came in {STALL_SECONDS:g} seconds")
-        before = len(body)
+            raise _MirrorError(url, f"only {progress} bytes arrived in {STALL_SECONDS:g} seconds")
+        received += progress
     try:
-        return outcome.result()
-    except urllib.error.HTTPError as error:
+        return result.result()
+    except (OSError, http.client.HTTPException, ValueError) as error:  # ValueError: bad host names
+        raise _MirrorError(url, _reason(error)) from error
+
+
+def _reason(error: Exception) -> str:
+    """Returns the reason of a failed transfer, for a message."""
+    if isinstance(error, urllib.error.HTTPError):
         error.close()
-        raise _MirrorError(f"HTTP status {error.code} ({error.reason})") from error
-    except urllib.error.URLError as error:
-        raise _MirrorError(str(getattr(error.reason, "strerror", None) or error.reason)) from error
-    except (OSError, http.client.HTTPException, ValueError) as error:  # the last for odd host names
-        raise _MirrorError(str(error) or type(error).__name__) from error
+        return f"HTTP status {error.code} ({error.reason})"
+    cause = getattr(error, "reason", error)  # urllib wraps the errors of sockets
+    return str(getattr(cause, "strerror", None) or cause) or type(cause).__name__
 
 
 class _SecureRedirects(urllib.request.HTTPRedirectHandler):
+    """Follows redirects to http and https, but not from https to http."""
+
     @override
     def redirect_request(
         self,
@@ -257,10 +187,10 @@ class _SecureRedirects(urllib.request.HTTPRedirectHandler):
         headers: http.client.HTTPMessage,
         newurl: str,
     ) -> urllib.request.Request | None:
-        allowed = ("https:",) if req.type == "https" else ("https:", "http:")
-        if not newurl.startswith(allowed):
+        schemes = ("https",) if req.type == "https" else ("https", "http")
+        if urllib.parse.urlsplit(newurl).scheme not in schemes:
             fp.close()
-            raise urllib.error.URLError(f"redirects to {newurl}, which is not {allowed[0][:-1]}")
+            raise urllib.error.URLError(f"redirects to {newurl}, not to {' or '.join(schemes)}")
         return super().redirect_request(req, fp, code, msg, headers, newurl)
 
 

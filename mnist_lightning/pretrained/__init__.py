@@ -1,1 +1,1 @@
-"""Weights that come with the package, and weights that come from Keras."""
+"""Pretrained weights, which are part of the package, and conversion of Keras weights."""

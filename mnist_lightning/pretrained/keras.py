@@ -1,4 +1,4 @@
-"""The notebook's model as Keras saves it, as weights for ``DigitCNN``."""
+"""Converts the weights of the notebook's Keras model to weights for ``DigitCNN``."""
 
 import json
 import zipfile
@@ -23,7 +23,7 @@ _POOLING = {
     "pool_size": [2, 2],
     "strides": [2, 2],
 }
-# What the shapes of the weights do not tell.
+# The options that cannot be seen from the shapes of the weights.
 _LAYERS: list[tuple[str, dict[str, Any]]] = [
     ("Conv2D", _CONVOLUTION),
     ("MaxPooling2D", _POOLING),
@@ -31,7 +31,7 @@ _LAYERS: list[tuple[str, dict[str, Any]]] = [
     ("MaxPooling2D", _POOLING),
     ("Flatten", {}),
     ("Dense", {"activation": "relu"}),
-    ("Dense", {}),  # softmax or logits: the weights are the same
+    ("Dense", {}),  # the weights are the same with and without softmax
 ]
 _SHAPES = {
     "features.0.weight": (5, 5, 1, 8),
@@ -46,19 +46,20 @@ _SHAPES = {
 
 
 def read(path: Path) -> tuple[dict[str, Tensor], float | None]:
-    """Reads the notebook's model; nothing in the file is run.
+    """Reads the weights of the notebook's model without running code from the file.
 
     Args:
-        path: A ``.keras`` file, or the weights alone in HDF5, such as ``.weights.h5``.
+        path: A ``.keras`` file, or weights only in HDF5, such as ``.weights.h5``.
 
     Returns:
-        The weights by their names in ``DigitCNN``, and the rate of dropout, which only a ``.keras``
-        file tells.
+        The weights by their names in ``DigitCNN``, and the dropout rate, which is None for
+        weights only.
 
     Raises:
-        CheckpointError: If the file cannot be read, or is of another network; weights alone do
-            not tell activations and the kind of pooling. Also if h5py is not installed.
+        CheckpointError: If the file cannot be read or contains a different network (for weights
+            only, activations and kinds of pooling cannot be checked), or h5py is not installed.
     """
+    not_keras = "is not a Keras file, or it is truncated"
     try:
         with path.open("rb") as file:
             if not zipfile.is_zipfile(file):
@@ -68,46 +69,45 @@ def read(path: Path) -> tuple[dict[str, Tensor], float | None]:
                 with archive.open("model.weights.h5") as weights:
                     return _read_weights(path, weights), dropout
     except (KeyError, TypeError, ValueError, AttributeError, zipfile.BadZipFile) as error:
-        raise CheckpointError(f"{path} is no file of Keras, or not a whole one") from error
-    except OSError as error:
-        reason = error.strerror or "it is no file of Keras, or not a whole one"
-        raise CheckpointError(f"{path} cannot be read ({reason})") from error
+        raise CheckpointError(f"{path} {not_keras}") from error
+    except OSError as error:  # h5py's own have no strerror
+        reason = f"cannot be read ({error.strerror})" if error.strerror else not_keras
+        raise CheckpointError(f"{path} {reason}") from error
 
 
 def _check_layers(path: Path, model: dict[str, Any]) -> float:
-    """Compares the layers with those of the notebook and returns the rate of dropout."""
+    """Compares the layers with those of the notebook and returns the dropout rate."""
     layers = [(layer["class_name"], layer["config"]) for layer in model["config"].get("layers", ())]
     rates = [config["rate"] for kind, config in layers if kind == "Dropout"]
     layers = [layer for layer in layers if layer[0] not in ("InputLayer", "Dropout")]
-    kinds, wanted_kinds = [kind for kind, _ in layers], [kind for kind, _ in _LAYERS]
-    if kinds != wanted_kinds:
+    kinds, expected_kinds = [kind for kind, _ in layers], [kind for kind, _ in _LAYERS]
+    if kinds != expected_kinds:
         raise CheckpointError(
-            f"{path} is of another network than the notebook's: its layers are "
-            f"{', '.join(kinds) or 'none'} instead of {', '.join(wanted_kinds)}"
+            f"{path} does not contain the notebook's network: its layers are "
+            f"{', '.join(kinds) or 'none'} instead of {', '.join(expected_kinds)}"
         )
     for (kind, options), (_, config) in zip(_LAYERS, layers, strict=True):
         for name, value in options.items():
             if config.get(name) != value:
                 raise CheckpointError(
-                    f"{path} is of another network than the notebook's: in a layer {kind} "
-                    f"{name} is {config.get(name)!r} instead of {value!r}"
+                    f"{path} does not contain the notebook's network: {name} of a "
+                    f"{kind} layer is {config.get(name)!r} instead of {value!r}"
                 )
     return float(rates[0]) if rates else 0.0
 
 
 def _read_weights(path: Path, file: IO[bytes]) -> dict[str, Tensor]:
     try:
-        import h5py  # an extra, which nothing else needs
+        import h5py  # an extra, which only this function uses
     except ImportError as error:
         raise CheckpointError(
-            "reading files of Keras needs h5py; install it with: pip install h5py"
+            "reading Keras files requires h5py; install it with: pip install h5py"
         ) from error
     found: list[h5py.Dataset] = []
 
     def collect(name: str, item: Any) -> None:
-        # Names differ between versions of Keras, but no two weights of this network are alike.
-        internal = name.startswith("optimizer") or "seed_generator" in name
-        if isinstance(item, h5py.Dataset) and not internal:
+        is_internal = name.startswith("optimizer") or "seed_generator" in name
+        if isinstance(item, h5py.Dataset) and not is_internal:
             found.append(item)
 
     with h5py.File(file, "r") as stored:
@@ -115,15 +115,20 @@ def _read_weights(path: Path, file: IO[bytes]) -> dict[str, Tensor]:
         shapes = [item.shape for item in found]
         if sorted(shapes) != sorted(_SHAPES.values()):
             raise CheckpointError(
-                f"{path} is of another network than the notebook's: its weights have the shapes "
-                f"{', '.join(map(str, shapes)) or 'none'} instead of "
+                f"{path} does not contain the notebook's network: the shapes of its "
+                f"weights are {', '.join(map(str, shapes)) or 'none'} instead of "
                 f"{', '.join(map(str, _SHAPES.values()))}"
             )
+        # Names differ between versions of Keras, but all shapes in this network are different.
         arrays = {item.shape: item[()] for item in found}
-        weights = {name: torch.from_numpy(arrays[shape]) for name, shape in _SHAPES.items()}
+    return _to_pytorch({name: torch.from_numpy(arrays[shape]) for name, shape in _SHAPES.items()})
+
+
+def _to_pytorch(weights: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Converts weights from the layout of Keras to that of PyTorch."""
     for name in ("features.0.weight", "features.3.weight"):
         weights[name] = weights[name].permute(3, 2, 0, 1)  # from (height, width, in, out)
-    # Keras flattens rows, columns, channels; PyTorch has the channels first.
+    # Keras flattens (rows, columns, channels), PyTorch (channels, rows, columns).
     dense = weights["head.1.weight"].view(4, 4, 16, 128)
     weights["head.1.weight"] = dense.permute(3, 2, 0, 1).reshape(128, 256)
     weights["head.4.weight"] = weights["head.4.weight"].T

@@ -22,7 +22,7 @@ from lightning.pytorch import Callback, Trainer
 
 from mnist_lightning import MNISTDataModule
 from mnist_lightning.cli import main as command_line
-from mnist_lightning.data import download
+from mnist_lightning.data import download, local_files
 from mnist_lightning.data.datasets import IdxDataset
 
 IMPORTS = peak_memory()
@@ -48,7 +48,7 @@ class Epochs(Callback):
 
 def fit(times: int, processes: int, data_dir: Path) -> None:
     """Trains on MNIST's training images, repeated."""
-    read = download.load
+    read = local_files.load
 
     def repeated(folder: Path, dataset: IdxDataset, *_: Any) -> dict[str, bytes]:
         files = read(folder, dataset)
@@ -59,7 +59,8 @@ def fit(times: int, processes: int, data_dir: Path) -> None:
             files[name] = b"".join(parts)
         return files
 
-    vars(download).update(load=repeated, fetch=repeated)
+    vars(local_files).update(load=repeated)
+    vars(download).update(fetch=repeated)
     command = ["fit", "--data.source=mnist", f"--data.data_dir={data_dir}"]
     command += [f"--trainer.max_epochs={EPOCHS[times]}", "--trainer.callbacks+=growth.Epochs"]
     command += ["--trainer.strategy=ddp", "--trainer.devices=2"] if processes == 2 else []

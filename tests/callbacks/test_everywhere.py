@@ -294,7 +294,7 @@ def test_with_two_processes(tmp_path: Path) -> None:
         data = MNISTDataModule(source="sample")
         trainer.fit(model, data)
         trainer.test(model, data, verbose=False)
-        images, labels = data.test_set.__getitems__(list(range(1000)))
+        images, labels = data.test_set.batch(torch.arange(1000))
         with torch.no_grad():
             probabilities = model.eval().predict_step(images)
         confidence, predicted = probabilities.max(dim=1)

@@ -28,7 +28,7 @@ def test_shows_the_most_confident_mistakes(
         ("misclassified", "misclassified, test", 2),
     ]
 
-    images, labels = sample.test_set.__getitems__(list(range(1000)))
+    images, labels = sample.test_set.batch(torch.arange(1000))
     with torch.no_grad():
         probabilities = model.eval().predict_step(images)
     confidence, predicted = probabilities.max(dim=1)

@@ -36,7 +36,7 @@ def test_shows_validation_images_each_epoch_and_test_images_after_the_test(
     assert titles == ["MNIST sample, validation images"] * 2 + ["MNIST sample, test images"]
 
     for dataset, one in zip((sample.val_set, sample.test_set), drawn[1:], strict=True):
-        images, labels = dataset.__getitems__(list(range(25)))
+        images, labels = dataset.batch(torch.arange(25))
         probabilities = model.eval().predict_step(images)
         confidence, predicted = probabilities.max(dim=1)
         for index in range(25):

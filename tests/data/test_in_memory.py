@@ -1,0 +1,208 @@
+"""Images in memory: items, complete batches, loaders, and parsing the IDX format."""
+
+import struct
+from collections.abc import Iterator
+
+import pytest
+import torch
+from lightning.pytorch import LightningModule
+from mirror import Files
+from torch import Tensor, nn
+from torch.utils.data import BatchSampler, DataLoader, SequentialSampler, Subset, random_split
+from trainers import quiet_trainer
+from typing_extensions import override
+
+from mnist_lightning.data.in_memory import Batch, BatchLoader, IndexedImages, load_part, parse_idx
+
+
+class Inverted(nn.Module):
+    """Inverts a batch of images, and fails for a single image."""
+
+    @override
+    def forward(self, images: Tensor) -> Tensor:
+        assert images.dim() == 4
+        return 1 - images
+
+
+@pytest.fixture
+def dataset() -> IndexedImages:
+    """A hundred images whose labels count from 0."""
+    generator = torch.Generator().manual_seed(0)
+    images = torch.randint(256, (100, 1, 28, 28), generator=generator, dtype=torch.uint8)
+    return IndexedImages(images, torch.arange(100))
+
+
+def concatenated(dataloader: DataLoader[Batch]) -> Batch:
+    images, labels = zip(*dataloader, strict=True)
+    return torch.cat(images), torch.cat(labels)
+
+
+def test_an_item_is_an_image_and_its_label(dataset: IndexedImages) -> None:
+    image, label = dataset[3]
+    assert (image.shape, image.dtype) == ((1, 28, 28), torch.float32)
+    assert (label.shape, label.dtype) == ((), torch.int64)
+    torch.testing.assert_close(image, dataset.images[3] / 255)
+    assert label == 3
+    assert len(dataset) == 100
+
+
+def test_counts_from_the_end_and_stops_there(dataset: IndexedImages) -> None:
+    assert dataset[-1][1] == 99
+    for index in (100, -101):
+        with pytest.raises(IndexError):
+            dataset[index]
+    items: Iterator[Batch] = iter(dataset)  # Python's protocol for sequences
+    assert [int(label) for _, label in items] == list(range(100))
+
+
+def test_a_batch_equals_its_items(dataset: IndexedImages) -> None:
+    indices = [3, 5, 5, 0]
+    for augment in (None, Inverted()):
+        dataset.augment = augment
+        images, labels = dataset.batch(torch.tensor(indices))
+        assert labels.tolist() == indices
+        torch.testing.assert_close(images, torch.stack([dataset[i][0] for i in indices]))
+        expected = dataset.images[indices] / 255
+        torch.testing.assert_close(images, 1 - expected if augment else expected)
+
+
+def test_a_subset_is_a_copy_with_the_same_augmentation(dataset: IndexedImages) -> None:
+    dataset.augment = Inverted()
+    subset = dataset.subset(torch.tensor([7, 2]))
+    assert (len(subset), subset.labels.tolist()) == (2, [7, 2])
+    torch.testing.assert_close(subset[1][0], dataset[2][0])
+    subset.images.zero_()
+    subset.labels.zero_()
+    assert dataset.images[7].any()
+    assert dataset.labels[7] == 7
+
+
+def test_moves_to_a_device(dataset: IndexedImages) -> None:
+    assert dataset.to(torch.device("meta")) is dataset
+    assert dataset.images.device == dataset.labels.device == torch.device("meta")
+    images, labels = dataset.batch(torch.arange(5))
+    assert images.device == labels.device == torch.device("meta")
+
+
+@pytest.mark.parametrize("num_workers", [0, 2])
+def test_a_plain_dataloader_stacks_items(dataset: IndexedImages, num_workers: int) -> None:
+    dataloader = DataLoader(dataset, batch_size=32, num_workers=num_workers)
+    images, labels = next(iter(dataloader))
+    assert (images.shape, images.dtype) == ((32, 1, 28, 28), torch.float32)
+    assert (labels.shape, labels.dtype) == ((32,), torch.int64)
+    images, labels = concatenated(dataloader)
+    torch.testing.assert_close(images, dataset.images / 255)
+    assert torch.equal(labels, dataset.labels)
+
+
+def test_random_split_and_subset_work_with_a_plain_dataloader(dataset: IndexedImages) -> None:
+    parts = random_split(dataset, [0.7, 0.3], torch.Generator().manual_seed(0))
+    assert [len(part) for part in parts] == [70, 30]
+    labels = torch.cat([concatenated(DataLoader(part, batch_size=8))[1] for part in parts])
+    assert labels.sort().values.tolist() == list(range(100))
+    images, labels = concatenated(DataLoader(Subset(dataset, [9, 4]), batch_size=2))
+    assert labels.tolist() == [9, 4]
+    torch.testing.assert_close(images, dataset.images[[9, 4]] / 255)
+
+
+def test_a_batch_loader_gives_the_batches_of_a_plain_dataloader(dataset: IndexedImages) -> None:
+    sampler = BatchSampler(SequentialSampler(dataset), batch_size=7, drop_last=False)
+    for loader, plain in (
+        (BatchLoader(dataset, batch_size=32), DataLoader(dataset, batch_size=32)),
+        (
+            BatchLoader(dataset, batch_size=32, drop_last=True),
+            DataLoader(dataset, batch_size=32, drop_last=True),
+        ),
+        (BatchLoader(dataset, batch_sampler=sampler), DataLoader(dataset, batch_sampler=sampler)),
+        (BatchLoader(dataset, sampler=[4, 2]), DataLoader(dataset, sampler=[4, 2])),
+    ):
+        assert len(loader) == len(plain)
+        for found, expected in zip(loader, plain, strict=True):
+            torch.testing.assert_close(found[0], expected[0])
+            assert torch.equal(found[1], expected[1])
+
+
+def test_a_batch_loader_shuffles_every_epoch_anew(dataset: IndexedImages) -> None:
+    loader = BatchLoader(dataset, batch_size=32, shuffle=True)
+    torch.manual_seed(0)
+    first, second = (concatenated(loader)[1].tolist() for _ in range(2))
+    assert first != second
+    assert sorted(first) == sorted(second) == list(range(100))
+    torch.manual_seed(0)
+    assert concatenated(loader)[1].tolist() == first
+
+
+def test_a_batch_loader_indexes_once_per_batch(
+    dataset: IndexedImages, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sizes: list[int] = []
+    batch = IndexedImages.batch
+
+    def counted(self: IndexedImages, indices: Tensor) -> Batch:
+        sizes.append(len(indices))
+        return batch(self, indices)
+
+    def fail(self: IndexedImages, index: int) -> None:
+        raise AssertionError("an image was loaded by itself")
+
+    monkeypatch.setattr(IndexedImages, "batch", counted)
+    monkeypatch.setattr(IndexedImages, "__getitem__", fail)
+    concatenated(BatchLoader(dataset, batch_size=32, shuffle=True))
+    assert sizes == [32, 32, 32, 4]
+
+
+class LabelRecorder(LightningModule):
+    """Records the labels of each batch."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.labels: list[list[int]] = []
+
+    @override
+    def training_step(self, batch: Batch) -> None:
+        self.labels.append(batch[1].tolist())
+
+    @override
+    def predict_step(self, batch: Batch) -> Tensor:
+        self.labels.append(batch[1].tolist())
+        return batch[1]
+
+    @override
+    def configure_optimizers(self) -> None:
+        return None
+
+
+@pytest.mark.filterwarnings("ignore:.*(will run with no optimizer|training_step. returned)")
+def test_lightning_can_replace_the_sampler_of_a_batch_loader(dataset: IndexedImages) -> None:
+    model = LabelRecorder()
+    trainer = quiet_trainer(overfit_batches=2, max_epochs=2)
+    with pytest.warns(UserWarning, match="turning off the train dataloader shuffling"):
+        trainer.fit(model, BatchLoader(dataset, batch_size=32, shuffle=True))
+    first_two_batches = [list(range(32)), list(range(32, 64))]
+    assert model.labels == first_two_batches * 2
+
+
+def test_lightning_can_replace_the_batch_sampler_to_predict(dataset: IndexedImages) -> None:
+    model = LabelRecorder()
+    predictions = quiet_trainer().predict(model, BatchLoader(dataset, batch_size=32))
+    assert [len(labels) for labels in model.labels] == [32, 32, 32, 4]
+    assert predictions is not None
+    assert torch.cat([torch.as_tensor(batch) for batch in predictions]).tolist() == list(range(100))
+
+
+@pytest.mark.parametrize(("part", "size"), [("train", 50), ("t10k", 20)])
+def test_loads_the_images_and_labels_of_a_part(files: Files, part: str, size: int) -> None:
+    dataset = load_part(files.content, part)  # type: ignore[arg-type]
+    assert (dataset.images.shape, dataset.images.dtype) == ((size, 1, 28, 28), torch.uint8)
+    assert (dataset.labels.shape, dataset.labels.dtype) == ((size,), torch.int64)
+    assert torch.equal(dataset.images.squeeze(1), files.images[part])
+    assert bytes(dataset.labels.tolist()) == files.content[f"{part}-labels-idx1-ubyte"][8:]
+
+
+def test_parses_a_copy_of_any_shape() -> None:
+    content = bytes([0, 0, 8, 3]) + struct.pack(">3i", 1, 2, 300) + bytes(range(200)) * 3
+    tensor = parse_idx(content)
+    assert tensor.shape == (1, 2, 300)
+    assert tensor.flatten().tolist() == list(range(200)) * 3
+    tensor.zero_()
+    assert content[-1] == 199

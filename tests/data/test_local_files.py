@@ -1,0 +1,163 @@
+"""Reading the files of a data set from a folder, and verifying them."""
+
+import gzip
+import hashlib
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from mirror import Files, Server, sending
+
+from mnist_lightning.data import download, local_files
+from mnist_lightning.data.datasets import IdxDataset, IdxFile
+from mnist_lightning.errors import DataError, MissingDataError
+
+
+@pytest.mark.parametrize("place", ["MNIST/raw", "."])
+@pytest.mark.parametrize("compressed", [False, True])
+def test_reads_existing_files_without_writing(
+    tmp_path: Path, files: Files, place: str, compressed: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    files.write(tmp_path / place, compressed)
+
+    def fail(*args: object) -> None:
+        raise OSError(30, "Read-only file system")
+
+    monkeypatch.setattr(Path, "mkdir", fail)
+    monkeypatch.setattr(download, "write_atomically", fail)
+    download.fetch(tmp_path, files.dataset, ["http://127.0.0.1:1/"])
+    assert local_files.load(tmp_path, files.dataset) == files.content
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda content: content[:-1],
+        lambda content: content + b"\0",
+        lambda content: content[:-1] + bytes([content[-1] ^ 1]),
+        lambda content: b"",
+    ],
+    ids=["truncated", "too long", "a bit flipped", "empty"],
+)
+def test_names_a_damaged_file_and_downloads_it_again(
+    tmp_path: Path, files: Files, server: Server, damage: Callable[[bytes], bytes]
+) -> None:
+    files.write(tmp_path)
+    path = tmp_path / "train-labels-idx1-ubyte"
+    path.write_bytes(damage(path.read_bytes()))
+    check_that_the_damaged_file_is_downloaded(path, files, server)
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda archive: archive[:-1],
+        lambda archive: archive[:30],
+        lambda archive: archive[:20] + bytes([archive[20] ^ 255]) + archive[21:],
+        lambda archive: b"x",
+        lambda archive: b"",
+        lambda archive: gzip.compress(b"other content"),
+    ],
+    ids=["truncated", "cut in half", "a byte changed", "not gzip", "empty", "other content"],
+)
+def test_names_a_damaged_archive_and_downloads_it_again(
+    tmp_path: Path, files: Files, server: Server, damage: Callable[[bytes], bytes]
+) -> None:
+    files.write(tmp_path, compressed=True)
+    path = tmp_path / "train-labels-idx1-ubyte.gz"
+    path.write_bytes(damage(path.read_bytes()))
+    check_that_the_damaged_file_is_downloaded(path, files, server)
+
+
+def check_that_the_damaged_file_is_downloaded(path: Path, files: Files, server: Server) -> None:
+    folder = path.parent
+    with pytest.raises(MissingDataError, match=f"^{path} is damaged [^;]*$"):
+        local_files.load(folder, files.dataset)
+    with pytest.raises(MissingDataError, match=f"^{path} is damaged [^;]*$"):
+        download.fetch(folder, files.dataset, [])
+    server.serve(files.content)
+    download.fetch(folder, files.dataset, [server.url])
+    assert local_files.load(folder, files.dataset) == files.content
+    assert server.asked == ["/train-labels-idx1-ubyte.gz"]  # the other files were intact
+
+
+def test_names_every_missing_file(tmp_path: Path, files: Files) -> None:
+    with pytest.raises(MissingDataError) as caught:
+        local_files.load(tmp_path, files.dataset)
+    expected = "; ".join(f"{name} is not in {tmp_path}" for name in files.dataset.files)
+    assert str(caught.value) == expected
+
+
+def test_an_intact_copy_makes_up_for_a_damaged_one(tmp_path: Path, files: Files) -> None:
+    files.write(tmp_path / "MNIST" / "raw")
+    files.write(tmp_path, compressed=True)
+    (tmp_path / "MNIST" / "raw" / "t10k-labels-idx1-ubyte").write_bytes(b"x")
+    assert local_files.load(tmp_path, files.dataset) == files.content
+
+
+def test_says_that_a_file_cannot_be_read(
+    tmp_path: Path, files: Files, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    files.write(tmp_path)
+
+    def fail(self: Path, *args: object) -> None:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(Path, "open", fail)
+    with pytest.raises(DataError, match=r"ubyte cannot be read \(Permission denied\); choose ano"):
+        local_files.load(tmp_path, files.dataset)
+
+
+def test_ignores_pipes_and_folders_with_the_names_of_files(tmp_path: Path, files: Files) -> None:
+    files.write(tmp_path, compressed=True)
+    os.mkfifo(tmp_path / "train-images-idx3-ubyte")
+    (tmp_path / "train-labels-idx1-ubyte").mkdir()
+    assert local_files.load(tmp_path, files.dataset) == files.content
+
+
+def test_does_not_extract_a_gzip_bomb(
+    tmp_path: Path, files: Files, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sizes: list[int] = []
+    read = gzip.GzipFile.read
+
+    def counted(self: gzip.GzipFile, size: int | None = -1) -> bytes:
+        content = read(self, size)
+        sizes.append(len(content))
+        return content
+
+    monkeypatch.setattr(gzip.GzipFile, "read", counted)
+    files.write(tmp_path)
+    name = "t10k-labels-idx1-ubyte"
+    (tmp_path / name).unlink()
+    (tmp_path / f"{name}.gz").write_bytes(gzip.compress(bytes(1 << 26)))
+    with pytest.raises(DataError, match="damaged"):
+        local_files.load(tmp_path, files.dataset)
+    assert sizes == [files.dataset.files[name].size + 1]
+
+
+def test_keeps_and_verifies_archives_if_only_their_checksums_are_known(
+    tmp_path: Path, files: Files, server: Server
+) -> None:
+    archives = {name: gzip.compress(content) for name, content in files.content.items()}
+    table = {
+        name: IdxFile(
+            hashlib.sha256(archive).hexdigest(), len(files.content[name]), is_sha256_of_gz=True
+        )
+        for name, archive in archives.items()
+    }
+    dataset = IdxDataset("KMNIST", table)
+    for name, archive in archives.items():
+        server.answers[f"/{name}.gz"] = sending(archive)
+    files.write(tmp_path)  # extracted files, which cannot be verified
+    with pytest.raises(MissingDataError, match="train-images-idx3-ubyte is not in"):
+        local_files.load(tmp_path, dataset)
+    assert download.fetch(tmp_path, dataset, [server.url]) == files.content
+    raw = tmp_path / "KMNIST" / "raw"
+    written = {path.name: path.read_bytes() for path in raw.iterdir()}
+    assert written == {f"{name}.gz": archive for name, archive in archives.items()}
+    assert local_files.load(tmp_path, dataset) == files.content
+    (raw / "train-images-idx3-ubyte.gz").write_bytes(gzip.compress(b"other"))
+    with pytest.raises(MissingDataError, match=r"is damaged \(wrong checksum for KMNIST\)"):
+        local_files.load(tmp_path, dataset)
