@@ -36,7 +36,7 @@ def find_pictures(names: Sequence[str]) -> list[Path]:
         Each file once, in the order of the names.
 
     Raises:
-        DataError: If there are no files for a name.
+        DataError: If a name matches nothing.
     """
     found: dict[Path, None] = {}
     for name in names:
@@ -76,7 +76,8 @@ def read_pictures(path: Path) -> Iterator[tuple[str, Picture]]:
     file_name = name = "".join(char if char.isprintable() else "?" for char in str(path))
     try:
         Image.init()  # registers all formats
-        with Image.open(path, formats=[name for name in FORMATS if name in Image.OPEN]) as file:
+        supported = [format for format in FORMATS if format in Image.OPEN]
+        with Image.open(path, formats=supported) as file:
             # The further pictures in a phone's MPO file are previews of the first one.
             has_frames = file.format != "MPO" and getattr(file, "n_frames", 1) > 1
             for number, frame in enumerate(ImageSequence.Iterator(file), start=1):

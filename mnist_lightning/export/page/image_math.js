@@ -32,23 +32,24 @@ function norms({width, height, channels, data}) {
 /** Resizes an image as Pillow does: box means, or bilinear if it gets larger. */
 function resize(image, width, height) {
   const isLarger = width > image.width || height > image.height;
-  const wide = resizeAxis(
-    image, createImage(width, image.height, image.channels), "x", isLarger);
-  return resizeAxis(wide, createImage(width, height, image.channels), "y", isLarger);
+  const wide = createImage(width, image.height, image.channels);
+  resample(image, wide, "width", isLarger);
+  const out = createImage(width, height, image.channels);
+  resample(wide, out, "height", isLarger);
+  return out;
 }
 
-/** Resamples an image along one axis into an image of that size. */
-function resizeAxis(image, out, axis, isLarger) {
+/** Resamples an image into another one that differs from it in width or in height only. */
+function resample(image, out, dimension, isLarger) {
   const {channels} = image;
-  const isX = axis === "x";
-  // Distances in the data: from pixel to pixel along the axis, and from line to line across it.
-  const strides = ({width}) => isX ? [channels, width * channels] : [width * channels, channels];
-  const [step, lineStep] = strides(image);
-  const [outStep, outLineStep] = strides(out);
-  const kernels = isX
-    ? resampleKernels(image.width, out.width, isLarger)
-    : resampleKernels(image.height, out.height, isLarger);
-  for (let line = 0; line < (isX ? image.height : image.width); line++) {
+  // Distances in the data: to the next pixel along the dimension, and to the next line across it.
+  const strides = ({width}) => dimension === "width"
+    ? [channels, width * channels]
+    : [width * channels, channels];
+  const [step, lineStep] = strides(image), [outStep, outLineStep] = strides(out);
+  const kernels = resampleKernels(image[dimension], out[dimension], isLarger);
+  const lineCount = dimension === "width" ? image.height : image.width;
+  for (let line = 0; line < lineCount; line++) {
     kernels.forEach(({first, weights}, i) => {
       for (let c = 0; c < channels; c++) {
         let sum = 0;
@@ -59,7 +60,6 @@ function resizeAxis(image, out, axis, isLarger) {
       }
     });
   }
-  return out;
 }
 
 /** Returns for each pixel of the new size the first old pixel that counts, and the weights. */
@@ -189,7 +189,7 @@ function robustMax(values) {
   return partition(values.slice(), values.length - count).reduce((a, b) => a + b) / count;
 }
 
-/** Returns the median, or 0 if there are no values. */
+/** Returns the median, or 0 for an empty array. */
 function median(values) {
   if (!values.length) return 0;
   const middle = values.length >> 1, upper = partition(values.slice(), middle)[0];
