@@ -1,1 +1,1 @@
-"""Trained networks for use without PyTorch."""
+"""Exports trained networks for use without PyTorch."""

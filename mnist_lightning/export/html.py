@@ -1,8 +1,9 @@
-"""A page to draw on."""
+"""Exports a network as an HTML page that reads the digits drawn on it."""
 
 import base64
 import json
 from pathlib import Path
+from string import Template
 
 import numpy as np
 
@@ -11,35 +12,54 @@ from mnist_lightning.errors import UserError
 from mnist_lightning.network import DigitCNN
 from mnist_lightning.pictures import UNSURE_BELOW
 
+PAGE_DIR = Path(__file__).parent / "page"
+SCRIPTS = ("network", "image_math", "preparation", "drawing", "prediction", "events")
+
 
 def to_html(model: MNISTClassifier, about: str = "") -> bytes:
-    """Returns a page that holds a trained network and reads the digits that are drawn on it.
+    """Returns a self-contained HTML page that reads the digits drawn on it.
 
-    It needs no network and no server: weights, preparation of the drawing and forward pass are
-    in it.
+    The page holds the weights, the preparation of drawings and pictures, and the forward pass. It
+    needs no server and sends no requests.
 
     Args:
-        model: One whose network is a ``DigitCNN`` for the ten digits.
-        about: What is to stand on the page about these weights.
+        model: A model whose network is a ``DigitCNN`` for the ten digits.
+        about: A sentence about the weights, shown on the page.
 
     Raises:
-        UserError: If it has another network, or weights that are not finite.
+        UserError: If the network is another one, or a weight is NaN or infinite.
     """
+    content = {
+        "weights": base64.b64encode(_weights(model).tobytes()).decode(),
+        "unsureBelow": UNSURE_BELOW,
+        "about": f"Everything is computed in the page; nothing is uploaded. {about}".strip(),
+    }
+    template = Template(_read("page.html"))
+    page = template.substitute(
+        style=_read("page.css"),
+        script="\n".join(_read(f"{name}.js") for name in SCRIPTS),
+        model=json.dumps(content).replace("<", "\\u003c"),  # so that no text can end the script
+    )
+    return page.encode()
+
+
+def _weights(model: MNISTClassifier) -> np.ndarray:
+    """Returns the weights of all layers, batch normalization folded in, as one float32 array."""
     network = model.network
-    if type(network) is not DigitCNN or (classes := len([*network.parameters()][-1])) != 10:
-        with_classes = f" with {classes} classes" if type(network) is DigitCNN else ""
+    if type(network) is not DigitCNN or (num_classes := len([*network.parameters()][-1])) != 10:
+        classes = f" with {num_classes} classes" if type(network) is DigitCNN else ""
         raise UserError(
-            "the page computes DigitCNN with 10 classes, and this network is "
-            f"{type(network).__name__}{with_classes}; export it with --format onnx"
+            f"the HTML page supports only DigitCNN with 10 classes, but this network is "
+            f"{type(network).__name__}{classes}; export it with --format onnx"
         )
     state = network.folded().state_dict()
     weights = np.concatenate([value.float().cpu().numpy().ravel() for value in state.values()])
     if not np.isfinite(weights).all():
-        raise UserError("the weights are no finite numbers, so there is nothing to export")
-    parts = {
-        "weights": base64.b64encode(weights.astype("<f4").tobytes()).decode(),
-        "unsure": UNSURE_BELOW,
-        "about": f"Nothing leaves this page: it computes all by itself. {about}".strip(),
-    }
-    page = (Path(__file__).parent / "page" / "page.html").read_text(encoding="utf-8")
-    return page.replace("MODEL", json.dumps(parts).replace("<", "\\u003c"), 1).encode()
+        raise UserError(
+            "the weights contain NaN or infinity; export a checkpoint from before training diverged"
+        )
+    return weights.astype("<f4")  # little-endian, as browsers read it
+
+
+def _read(name: str) -> str:
+    return (PAGE_DIR / name).read_text(encoding="utf-8")

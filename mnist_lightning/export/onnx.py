@@ -1,11 +1,14 @@
-"""Trained networks for use without PyTorch."""
+"""Exports a network in the Open Neural Network Exchange format."""
 
 import importlib.util
 import logging
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 import mnist_lightning
 from mnist_lightning.classifier import MNISTClassifier
@@ -14,56 +17,81 @@ from mnist_lightning.network import DigitCNN
 
 
 def to_onnx(model: MNISTClassifier, about: str = "") -> bytes:
-    """Returns a model in the Open Neural Network Exchange format, which many runtimes read.
+    """Returns the content of an ONNX file, which many runtimes read.
 
-    Its input ``images`` is float32 ``(batch, 1, 28, 28)`` in [0, 1], ink light, its output
-    ``probabilities`` float32 ``(batch, num_classes)``; both stand in the file with an explanation.
+    Its input ``images`` is float32 ``(batch, 1, 28, 28)`` in [0, 1], ink light; its output
+    ``probabilities`` is float32 ``(batch, num_classes)``. The file documents both.
 
     Args:
-        model: What has another network takes the shape of its ``example_input_array``.
-        about: What is to stand in the file about these weights.
+        model: The model; if its network is not a ``DigitCNN``, the input has the shape of its
+            ``example_input_array``.
+        about: A sentence about the weights, stored in the file.
 
     Raises:
-        UserError: If the packages onnx and onnxscript are missing.
+        UserError: If the package onnx or onnxscript is missing, or ``example_input_array`` is.
     """
+    _check_packages()
+    images = model.example_input_array
+    if not isinstance(images, Tensor):
+        raise UserError(
+            "ONNX export requires the model's example_input_array; set it to a batch of images"
+        )
+    is_training = model.training
+    try:
+        proto = _trace(model.network, images)
+    finally:
+        model.train(is_training)
+    _document(proto, model, images.shape, about)
+    content: bytes = proto.SerializeToString()
+    return content
+
+
+def _check_packages() -> None:
     for package in ("onnx", "onnxscript"):
         if importlib.util.find_spec(package) is None:
             raise UserError(
-                f"exporting ONNX needs {package}; install it with: pip install {package}"
+                f"ONNX export requires {package}; install it with: pip install {package}"
             )
-    network = model.network
+
+
+def _trace(network: nn.Module, images: Tensor) -> Any:
+    """Returns the network, followed by softmax, as a protocol buffer."""
     if isinstance(network, DigitCNN):
-        network = network.folded()  # without batch normalisation
-    example = model.example_input_array
-    if not isinstance(example, torch.Tensor):
-        raise UserError("exporting needs the model's example_input_array; set it to a batch")
-    training = model.training
-    exporter = logging.getLogger("torch.onnx")
-    level = exporter.level
-    exporter.setLevel(logging.ERROR)  # else it tells that torchvision is missing
+        network = network.folded()  # without batch normalization
+    with _quiet_exporter():
+        program = torch.onnx.export(
+            nn.Sequential(network, nn.Softmax(dim=1)).eval(),
+            (images.repeat(2, 1, 1, 1),),  # with a single image, the batch size would be fixed
+            dynamo=True,
+            verbose=False,
+            input_names=["images"],
+            output_names=["probabilities"],
+            dynamic_shapes=({0: torch.export.Dim("batch")},),
+        )
+    assert program is not None
+    return program.model_proto
+
+
+@contextmanager
+def _quiet_exporter() -> Iterator[None]:
+    """Silences PyTorch's exporter, which reports its own deprecations and a missing torchvision."""
+    log = logging.getLogger("torch.onnx")
+    level = log.level
+    log.setLevel(logging.ERROR)
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # about what PyTorch uses inside
-            program = torch.onnx.export(
-                nn.Sequential(network, nn.Softmax(dim=1)).eval(),
-                (example.repeat(2, 1, 1, 1),),  # of one image the batch would be taken for fixed
-                dynamo=True,
-                verbose=False,
-                input_names=["images"],
-                output_names=["probabilities"],
-                dynamic_shapes=({0: torch.export.Dim("batch")},),
-            )
+            warnings.simplefilter("ignore")
+            yield
     finally:
-        exporter.setLevel(level)
-        model.train(training)
-    assert program is not None
-    proto = program.model_proto
-    channels, height, width = example.shape[1:]
+        log.setLevel(level)
+
+
+def _document(proto: Any, model: MNISTClassifier, shape: torch.Size, about: str) -> None:
+    """Writes into the file what it is and what goes in and out."""
     proto.doc_string = f"Classifies handwritten digits. {about}".strip()
     proto.producer_name, proto.producer_version = "mnist_lightning", mnist_lightning.__version__
     proto.graph.name = "digits"
     [images], [probabilities] = proto.graph.input, proto.graph.output
+    channels, height, width = shape[1:]
     images.doc_string = f"float32 (batch, {channels}, {height}, {width}) in [0, 1], ink light"
     probabilities.doc_string = f"float32 (batch, {model.num_classes}), rows add up to 1"
-    content: bytes = proto.SerializeToString()
-    return content

@@ -1,3 +1,3 @@
-"""People's own pictures of digits: read, and brought into MNIST's form."""
+"""Reads people's own pictures of digits and normalizes them to MNIST's format."""
 
-UNSURE_BELOW = 0.9  # a prediction with a lower probability is marked as unsure
+UNSURE_BELOW = 0.9  # predictions with a lower probability are marked as unsure

@@ -1,40 +1,60 @@
-"""Any picture of a digit as MNIST would have normalised it.
+"""Normalizes a picture of a digit to MNIST's format.
 
-MNIST's authors scaled two-coloured scans of digits, with their aspect ratio and anti-aliasing, into
-a box of 20 by 20 pixels, and laid the centre of mass onto the centre of 28 by 28 pixels (LeCun,
-Cortes and Burges, http://yann.lecun.com/exdb/mnist). Here the ink is told from the paper before.
+MNIST's authors scaled black-and-white scans of digits to fit a box of 20 by 20 pixels, with their
+aspect ratio and anti-aliasing, and placed the centre of mass at the centre of 28 by 28 pixels
+(LeCun, Cortes and Burges, http://yann.lecun.com/exdb/mnist). Photographs, screenshots and drawings
+need two steps before that: separating the ink from the paper, and removing specks.
+
+The page to draw on has the same functions in ``export/page/preparation.js``.
 """
-
-from math import ceil
-from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
-from PIL import Image, ImageOps
+from PIL import Image
 from torch import Tensor
 
 from mnist_lightning.errors import DataError
+from mnist_lightning.pictures.image_math import (
+    Array,
+    dilate,
+    fit_within,
+    label_components,
+    local_sums,
+    resize,
+    resize_nearest,
+    robust_max,
+    to_float_array,
+)
 
-Array = NDArray[Any]
+# Sides in pixels.
+SIZE = 28  # of MNIST's images
+BOX_SIZE = 20  # of the box that the ink fills
+MAX_SIDE = 1024  # larger pictures are reduced first
+BACKGROUND_SIDE = 64  # of the copy to which the paper is fitted
+COLOUR_SIDE = 24  # of the copy in which the paper's colour is counted
+COMPONENT_SIDE = 128  # of the copy in which specks are found
 
-SIZE, BOX = 28, 20  # sides of a digit, and of the box that its ink fills
-WORKING, COARSE, TINY = 1024, 64, 24  # longest sides of copies for ink, paper, and its colour
-FAINTEST = 0.03  # contrast of ink, of 1 between black and white
+COLOUR_BANDWIDTH = 0.05  # distance at which a colour counts half as the same
+OUTLIER_SCALE = 0.35  # of the largest distance from the paper: further pixels hardly count
+INK_THRESHOLD = 0.5  # of a full stroke
+COMPONENT_THRESHOLD = 0.3  # lower, since thin strokes get lighter in a small copy
+MAX_INK_RATIO = 25  # a component with less ink than a 25th of the largest one is a speck
+MIN_CONTRAST = 0.03  # of ink; black on white has 1
+MIN_SIGNAL_TO_NOISE = 4
 
 
 class UnreadablePictureError(DataError):
-    """A picture that cannot be read or shows no digit; the message is why."""
+    """A picture cannot be read or shows no digit; the message is the reason, without a name."""
 
 
 def to_digit(picture: Image.Image) -> Tensor:
-    """Returns a picture of one digit as MNIST would show it.
+    """Normalizes a picture of one digit to MNIST's format.
 
-    Ink may be darker or lighter than the paper, or of another colour, the paper uneven, shaded or
-    transparent.
+    The ink may be darker or lighter than the paper, or of another colour; the paper may be uneven,
+    shaded or transparent.
 
     Args:
-        picture: Of any mode and size.
+        picture: A picture of any mode and size.
 
     Returns:
         float32 of shape ``(1, 28, 28)`` in [0, 1], ink light.
@@ -42,169 +62,125 @@ def to_digit(picture: Image.Image) -> Tensor:
     Raises:
         UnreadablePictureError: If no ink stands out from the paper.
     """
-    pixels = _pixels(picture)
-    ink = _without_specks(_ink(pixels - _paper(pixels)))
-    rows, columns = (np.flatnonzero((ink > 0.5).any(axis)) for axis in (1, 0))
-    ink = ink[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1].clip(0, 1)
-    longest = max(ink.shape)
-    height, width = (max(1, round(side * BOX / longest)) for side in ink.shape)
-    small = _resize(ink[..., None], (width, height))[..., 0]
-    small = (small / small.max()).clip(0, 1)  # a thin line covers no pixel whole
-    mass = small / small.sum()
-    # What is symmetric lies between two pixels: it goes to the same one however sums are rounded.
-    top = round(SIZE / 2 - float(mass.sum(1) @ np.arange(height)) - 1e-4)
-    left = round(SIZE / 2 - float(mass.sum(0) @ np.arange(width)) - 1e-4)
-    top, left = min(max(top, 0), SIZE - height), min(max(left, 0), SIZE - width)
-    digit = torch.zeros(1, SIZE, SIZE)
-    digit[0, top : top + height, left : left + width] = torch.from_numpy(small)
-    return digit
+    pixels = to_float_array(picture, MAX_SIDE)
+    ink = _extract_ink(pixels - _estimate_background(pixels))
+    ink = _crop_to_ink(_remove_specks(ink))
+    return torch.from_numpy(_centre_by_mass(_scale_to_box(ink))).unsqueeze(0)
 
 
-def thumbnail(picture: Image.Image, side: int) -> Array:
-    """Returns a picture as float32 ``(side, side, 3)`` in [0, 1], what is transparent in grey."""
-    pixels = _pixels(picture)
-    if pixels.shape[-1] == 4:
-        pixels = pixels[..., :3] + 0.8 * (1 - pixels[..., 3:])
+def _estimate_background(pixels: Array) -> Array:
+    """Estimates the paper without ink, as a smooth surface of the same shape."""
     height, width, _ = pixels.shape
-    longest = max(height, width)
-    size = (max(1, width * side // longest), max(1, height * side // longest))
-    pixels = _resize(pixels, size).clip(0, 1)
-    square = np.ones((side, side, 3), np.float32)
-    top, left = (side - size[1]) // 2, (side - size[0]) // 2
-    square[top : top + size[1], left : left + size[0]] = pixels
-    return square
-
-
-def _pixels(picture: Image.Image) -> Array:
-    """Returns ``(H, W, channels)`` in [0, 1], upright, no side longer than ``WORKING``."""
-    picture = ImageOps.exif_transpose(picture)
-    if picture.mode[0] in "IF":  # 16 bits and more
-        values = np.nan_to_num(np.asarray(picture, dtype=np.float64), posinf=0, neginf=0)
-        low, high = values.min(), values.max()
-        picture = Image.fromarray(((values - low) / ((high - low) or 1)).astype(np.float32))
-    else:
-        picture = picture.convert("RGBA" if picture.has_transparency_data else "RGB")
-        if picture.mode == "RGBA":
-            picture = picture.convert("RGBa")  # what is transparent has no colour
-    if max(picture.size) > WORKING:
-        picture = picture.reduce(ceil(max(picture.size) / WORKING))
-    pixels = np.asarray(picture, dtype=np.float32)
-    return pixels[..., None] if pixels.ndim == 2 else pixels / 255
-
-
-def _paper(pixels: Array) -> Array:
-    """Returns the paper without ink: a smooth surface ``(H, W, channels)``."""
-    height, width, channels = pixels.shape
-    size = _at_most(COARSE, width, height)
-    coarse = _resize(pixels, size)
-    values = coarse.reshape(-1, channels)
-    surface = np.broadcast_to(
-        _commonest(_resize(pixels, _at_most(TINY, width, height))), values.shape
-    )
-    # A plane through what is near to it (Geman and McClure's robust fit): a shadow is, ink is not.
-    y, x = np.meshgrid(*(np.linspace(-1, 1, side) for side in coarse.shape[:2]), indexing="ij")
-    plane = np.stack([np.ones_like(x), x, y], axis=-1).reshape(-1, 3)
-    for _ in range(16):
-        far = np.linalg.norm(values - surface, axis=1, keepdims=True)
-        near = 1 / (1 + (far / (0.35 * _highest(far) + 1e-3)) ** 2) ** 2
-        slack = 1e-6 * near.sum() * np.eye(3)  # for pictures of a few pixels
-        surface = plane @ np.linalg.solve(
-            plane.T @ (near * plane) + slack, plane.T @ (near * values)
-        )
-    # What is left of shadows: local means of what is no ink.
-    surface = surface.reshape(coarse.shape)
+    coarse = resize(pixels, fit_within(BACKGROUND_SIDE, width, height))
+    colour = _mode_colour(resize(pixels, fit_within(COLOUR_SIDE, width, height)))
+    surface = _fit_plane(coarse, colour)
     for _ in range(2):
-        rest = coarse - surface
-        far = np.linalg.norm(rest, axis=-1, keepdims=True)
-        plain = (far <= _highest(far) / 2).astype(np.float64)
-        surface = surface + _blur(rest * plain) / (_blur(plain) + 1e-3)
-    return _resize(surface.astype(np.float32), (width, height))
+        surface = surface + _estimate_shadows(coarse - surface)
+    return resize(surface.astype(np.float32), (width, height))
 
 
-def _commonest(pixels: Array) -> Array:
-    """Returns the colour that most pixels have about."""
+def _mode_colour(pixels: Array) -> Array:
+    """Returns the colour around which most pixels lie."""
     colours = pixels.reshape(-1, pixels.shape[-1])
-    squares = ((colours[:, None] - colours) ** 2).sum(-1)
-    most: Array = colours[np.argmax((1 / (1 + squares / 0.05**2)).sum(axis=1))]
-    return most
+    squared_distances = ((colours[:, None] - colours) ** 2).sum(-1)
+    density = (1 / (1 + squared_distances / COLOUR_BANDWIDTH**2)).sum(axis=1)
+    mode: Array = colours[np.argmax(density)]
+    return mode
 
 
-def _ink(rest: Array) -> Array:
-    """Returns how much ink is where, 1 in the middle of a stroke, from what is not paper."""
-    far = np.linalg.norm(rest, axis=-1)
-    colour = rest[far > _highest(far) / 2].sum(axis=0)
-    ink: Array = rest @ (colour / (np.linalg.norm(colour) or 1))
-    half = _highest(ink) / 2
-    full, plain = np.median(ink[ink >= half]), np.abs(ink[ink < half])
-    grain = 1.5 * np.median(plain) if plain.size else 0.0  # about a standard deviation
-    if full < max(FAINTEST, 4 * grain):
-        raise UnreadablePictureError("shows no ink that stands out from the paper")
-    ink /= full
+def _fit_plane(pixels: Array, colour: Array) -> Array:
+    """Fits a plane to each channel, robust to ink (Geman and McClure's weights).
+
+    Args:
+        pixels: Array of shape ``(H, W, channels)``.
+        colour: The constant surface to start from, of shape ``(channels,)``.
+    """
+    height, width, channels = pixels.shape
+    y, x = np.meshgrid(np.linspace(-1, 1, height), np.linspace(-1, 1, width), indexing="ij")
+    design = np.stack([np.ones_like(x), x, y], axis=-1).reshape(-1, 3)
+    values = pixels.reshape(-1, channels)
+    surface = np.broadcast_to(colour, values.shape)
+    for _ in range(16):
+        distance = np.linalg.norm(values - surface, axis=1, keepdims=True)
+        scale = OUTLIER_SCALE * robust_max(distance) + 1e-3
+        weights = 1 / (1 + (distance / scale) ** 2) ** 2
+        ridge = 1e-6 * weights.sum() * np.eye(3)  # makes pictures of a few pixels solvable
+        coefficients = np.linalg.solve(
+            design.T @ (weights * design) + ridge, design.T @ (weights * values)
+        )
+        surface = design @ coefficients
+    return surface.reshape(pixels.shape)
+
+
+def _estimate_shadows(difference: Array) -> Array:
+    """Returns local means of the difference to the paper over pixels without ink."""
+    distance = np.linalg.norm(difference, axis=-1, keepdims=True)
+    is_paper = (distance <= robust_max(distance) / 2).astype(np.float64)
+    return local_sums(difference * is_paper) / (local_sums(is_paper) + 1e-3)
+
+
+def _extract_ink(difference: Array) -> Array:
+    """Returns the amount of ink, 1 in a full stroke, from the difference to the paper.
+
+    Raises:
+        UnreadablePictureError: If the contrast is too low, or not above the noise of the paper.
+    """
+    distance = np.linalg.norm(difference, axis=-1)
+    colour = difference[distance > robust_max(distance) / 2].sum(axis=0)
+    ink: Array = difference @ (colour / (np.linalg.norm(colour) or 1))
+    threshold = robust_max(ink) / 2
+    contrast, paper = np.median(ink[ink >= threshold]), np.abs(ink[ink < threshold])
+    noise = 1.5 * np.median(paper) if paper.size else 0.0  # about one standard deviation
+    if contrast < max(MIN_CONTRAST, MIN_SIGNAL_TO_NOISE * noise):
+        raise UnreadablePictureError("contains no ink that stands out from the paper")
+    ink /= contrast
     return ink
 
 
-def _without_specks(ink: Array) -> Array:
-    """Returns the ink without what is not connected to it and has less than a 25th of it."""
+def _remove_specks(ink: Array) -> Array:
+    """Sets the ink of components that are much smaller than the largest one to 0.
+
+    Raises:
+        UnreadablePictureError: If no stroke remains.
+    """
     height, width = ink.shape
-    coarse = _resize(ink.clip(0, 1)[..., None], _at_most(2 * COARSE, width, height))[..., 0]
-    covered = coarse > 0.3
-    parts = np.where(covered, np.arange(1, covered.size + 1).reshape(covered.shape), 0)
-    while True:
-        grown = _spread(parts) * covered  # each part takes the highest number in it
-        if (grown == parts).all():
-            break
-        parts = grown
-    mass = np.bincount(parts.ravel(), coarse.ravel())
+    size = fit_within(COMPONENT_SIDE, width, height)
+    coarse = resize(ink.clip(0, 1)[..., None], size)[..., 0]
+    labels = label_components(coarse > COMPONENT_THRESHOLD)
+    mass = np.bincount(labels.ravel(), coarse.ravel())
     mass[0] = 0
-    kept = _spread((mass > mass.max() / 25)[parts])
-    rows, columns = (
-        ((np.arange(side) + 0.5) * few / side).astype(np.int64)
-        for side, few in zip(ink.shape, kept.shape, strict=True)
-    )
-    kept = kept[np.ix_(rows, columns)]
-    if not (ink * kept > 0.5).any():
-        raise UnreadablePictureError("shows no ink but specks")
-    kept_ink: Array = ink * kept
-    return kept_ink
+    is_digit = dilate((mass > mass.max() / MAX_INK_RATIO)[labels])
+    ink = ink * resize_nearest(is_digit, ink.shape)
+    if not (ink > INK_THRESHOLD).any():
+        raise UnreadablePictureError("contains no ink except specks")
+    return ink
 
 
-def _spread(values: Array) -> Array:
-    """Returns the highest of the nine values around each."""
-    padded = np.pad(values, 1)
-    rows = np.maximum(np.maximum(padded[:-2], padded[1:-1]), padded[2:])
-    highest: Array = np.maximum(np.maximum(rows[:, :-2], rows[:, 1:-1]), rows[:, 2:])
-    return highest
+def _crop_to_ink(ink: Array) -> Array:
+    """Crops to the bounding box of the strokes and clips to [0, 1]."""
+    rows, columns = (np.flatnonzero((ink > INK_THRESHOLD).any(axis)) for axis in (1, 0))
+    crop: Array = ink[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1].clip(0, 1)
+    return crop
 
 
-def _highest(values: Array) -> float:
-    """Returns the mean of the highest two in a thousand: a maximum that one pixel cannot make."""
-    count = max(1, values.size // 500)
-    return float(np.partition(values.ravel(), -count)[-count:].mean())
+def _scale_to_box(ink: Array) -> Array:
+    """Scales the longer side to ``BOX_SIZE`` and the lightest pixel to 1."""
+    longer_side = max(ink.shape)
+    height, width = (max(1, round(side * BOX_SIZE / longer_side)) for side in ink.shape)
+    scaled = resize(ink[..., None], (width, height))[..., 0]
+    box: Array = (scaled / scaled.max()).clip(0, 1)  # a thin line covers no pixel completely
+    return box
 
 
-def _blur(values: Array) -> Array:
-    """Returns local sums over an eighth of the longer side, twice along each axis."""
-    reach = max(values.shape) // 16
-    for axis in (0, 0, 1, 1):
-        padding = [(0, 0)] * values.ndim
-        padding[axis] = (reach, reach)
-        windows = np.lib.stride_tricks.sliding_window_view(
-            np.pad(values, padding), 2 * reach + 1, axis
-        )
-        values = windows.sum(axis=-1)
-    return values
-
-
-def _at_most(longest: int, width: int, height: int) -> tuple[int, int]:
-    """Returns width and height with the same ratio, neither longer than that."""
-    scale = min(1, longest / max(width, height))
-    return max(1, round(width * scale)), max(1, round(height * scale))
-
-
-def _resize(values: Array, size: tuple[int, int]) -> Array:
-    """Returns ``(H, W, channels)`` with another width and height: area means, or interpolated."""
-    larger = size[0] > values.shape[1] or size[1] > values.shape[0]
-    how = Image.Resampling.BILINEAR if larger else Image.Resampling.BOX
-    layers = np.ascontiguousarray(values.transpose(2, 0, 1))
-    resized = [np.asarray(Image.fromarray(layer).resize(size, how)) for layer in layers]
-    return np.stack(resized, axis=-1)
+def _centre_by_mass(box: Array) -> Array:
+    """Places the box on 28 by 28 pixels with its centre of mass at their centre."""
+    height, width = box.shape
+    mass = box / box.sum()
+    # The centre of a symmetric digit lies between two pixels: 1e-4 breaks the tie, so that rounding
+    # errors do not.
+    top = round(SIZE / 2 - float(mass.sum(1) @ np.arange(height)) - 1e-4)
+    left = round(SIZE / 2 - float(mass.sum(0) @ np.arange(width)) - 1e-4)
+    top, left = min(max(top, 0), SIZE - height), min(max(left, 0), SIZE - width)
+    digit = np.zeros((SIZE, SIZE), np.float32)
+    digit[top : top + height, left : left + width] = box
+    return digit

@@ -1,9 +1,11 @@
-"""Reads pictures of digits from files."""
+"""Finds picture files, decodes them and loads the digits that they show."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from glob import glob
 from pathlib import Path
+from typing import NamedTuple
 
+import numpy as np
 import torch
 from PIL import Image, ImageSequence, UnidentifiedImageError
 from torch import Tensor
@@ -11,28 +13,30 @@ from torch.utils.data import Dataset
 from typing_extensions import override
 
 from mnist_lightning.errors import DataError
-from mnist_lightning.pictures.normalize import (
-    SIZE,
-    Array,
-    UnreadablePictureError,
-    thumbnail,
-    to_digit,
-)
+from mnist_lightning.pictures.image_math import Array, resize, to_float_array
+from mnist_lightning.pictures.normalize import MAX_SIDE, SIZE, UnreadablePictureError, to_digit
 
-# Others, such as EPS, are drawn by programs that Pillow starts.
+# Pillow decodes these itself; for others, such as EPS, it starts external programs.
 FORMATS = ("PNG", "JPEG", "GIF", "TIFF", "BMP", "WEBP", "AVIF", "PPM", "JPEG2000")
-MAX_PIXELS = 100_000_000  # of a picture: a small file can unpack to more than there is memory
+MAX_PIXELS = 100_000_000  # of a picture: a small file can unpack to more than the memory
 MAX_SHOWN = 30  # pictures in a figure
+THUMBNAIL_SIDE = 120  # pixels
+
+Picture = Image.Image | UnreadablePictureError
 
 
 def find_pictures(names: Sequence[str]) -> list[Path]:
-    """Returns the picture files that are named, each once, in the order of the names.
+    """Finds picture files.
 
     Args:
-        names: Files, folders (the pictures directly in them) and patterns such as ``scans/*.png``.
+        names: Files, folders (for the pictures directly in them) and patterns such as
+            ``scans/*.png``.
+
+    Returns:
+        Each file once, in the order of the names.
 
     Raises:
-        DataError: If a name stands for no file.
+        DataError: If a name matches nothing.
     """
     found: dict[Path, None] = {}
     for name in names:
@@ -40,83 +44,160 @@ def find_pictures(names: Sequence[str]) -> list[Path]:
         if path.is_file():
             files = [path]
         else:
-            # Path.glob takes no absolute patterns.
+            # Path.glob accepts no absolute patterns.
             matches = map(Path, glob(str(path), recursive=True))  # noqa: PTH207
-            inside = path.iterdir() if path.is_dir() else matches
-            files = [file for file in sorted(inside) if file.is_file() and _has_suffix(file)]
+            candidates = path.iterdir() if path.is_dir() else matches
+            files = [file for file in sorted(candidates) if file.is_file() and _is_picture(file)]
         if not files:
-            what = "is a folder without pictures" if path.is_dir() else "is no file"
-            raise DataError(f"{name} {what}; name files, folders or patterns such as 'scans/*.png'")
+            reason = "contains no pictures" if path.is_dir() else "is not a file"
+            raise DataError(
+                f"{name} {reason}; pass files, folders or patterns such as 'scans/*.png'"
+            )
         found |= dict.fromkeys(files)
     return list(found)
 
 
-def _has_suffix(file: Path) -> bool:
+def _is_picture(file: Path) -> bool:
+    """Returns whether the suffix is that of a supported format."""
     return Image.registered_extensions().get(file.suffix.lower()) in FORMATS
 
 
-def read_pictures(path: Path) -> Iterator[tuple[str, Image.Image | UnreadablePictureError]]:
-    """Yields each picture of a file: pages of a scan and an animation are several.
+def read_pictures(path: Path) -> Iterator[tuple[str, Picture]]:
+    """Decodes each page of a scan and each frame of an animation.
 
     Args:
         path: A file in one of ``FORMATS``.
 
     Yields:
-        The file's name, with ``#1`` and so on where there are several; and the picture, or why it
-        cannot be read.
+        The file's name, followed by ``#1``, ``#2`` and so on if there are several pictures; and
+        the picture, or the reason why it cannot be read, which ends the iteration.
     """
-    file_name = name = "".join(sign if sign.isprintable() else "?" for sign in str(path))
+    # A control character in a file name could otherwise rewrite the terminal.
+    file_name = name = "".join(char if char.isprintable() else "?" for char in str(path))
     try:
-        Image.init()  # else it does not know them all
-        with Image.open(path, formats=[name for name in FORMATS if name in Image.OPEN]) as file:
-            # Behind a photograph there may be a small copy of it.
-            several = file.format != "MPO" and getattr(file, "n_frames", 1) > 1
+        Image.init()  # registers all formats
+        supported = [format for format in FORMATS if format in Image.OPEN]
+        with Image.open(path, formats=supported) as file:
+            # The further pictures in a phone's MPO file are previews of the first one.
+            has_frames = file.format != "MPO" and getattr(file, "n_frames", 1) > 1
             for number, frame in enumerate(ImageSequence.Iterator(file), start=1):
-                if several:
+                if has_frames:
                     name = f"{file_name}#{number}"
                 if frame.width * frame.height > MAX_PIXELS:
                     raise UnreadablePictureError(f"has more than {MAX_PIXELS:,} pixels")
                 yield name, frame.copy()
-                if not several:
+                if not has_frames:
                     return
     except UnreadablePictureError as error:
         yield name, error
     except UnidentifiedImageError:
-        yield name, UnreadablePictureError(f"is none of {', '.join(FORMATS)}")
-    except Exception as error:  # whatever a decoder stumbles over in foreign bytes
-        reason = getattr(error, "strerror", None) or "damaged"
+        formats = ", ".join(FORMATS)
+        yield name, UnreadablePictureError(f"is not a picture in a supported format ({formats})")
+    except Exception as error:  # decoders raise almost anything on damaged files
+        reason = getattr(error, "strerror", None) or "the file is damaged"
         yield name, UnreadablePictureError(f"cannot be read ({reason})")
 
 
-class PictureDigits(Dataset[Tensor]):
-    """The digits in picture files, each read when it is asked for.
+class Digit(NamedTuple):
+    """A digit, float32 ``(1, 28, 28)``, and the picture from which it was normalized."""
+
+    image: Tensor
+    picture: Image.Image
+
+
+def read_digits(
+    source: str | Path | Image.Image,
+) -> Iterator[tuple[str, Digit | UnreadablePictureError]]:
+    """Yields the name and the digit of each picture in a file, or the reason why there is none.
 
     Args:
-        files: One for each item, which is float32 ``(N, 1, 28, 28)``: a picture for each page or
-            frame of the file that shows a digit.
+        source: A file, or a picture that Pillow has opened.
+    """
+    pictures: Iterable[tuple[str, Picture]] = (
+        [("the picture", source)]
+        if isinstance(source, Image.Image)
+        else read_pictures(Path(source))
+    )
+    for name, picture in pictures:
+        result: Digit | UnreadablePictureError
+        try:
+            if isinstance(picture, UnreadablePictureError):
+                raise picture
+            result = Digit(to_digit(picture), picture)
+        except UnreadablePictureError as error:
+            result = error
+        yield name, result
+
+
+def load_digits(images: Iterable[str | Path | Image.Image]) -> Tensor:
+    """Loads pictures of one digit each and normalizes them to MNIST's format.
+
+    Args:
+        images: Files, or pictures that Pillow has opened; only the first frame of a file is used.
+
+    Returns:
+        float32 of shape ``(N, 1, 28, 28)`` in [0, 1], ink light.
+
+    Raises:
+        UnreadablePictureError: If a picture cannot be read or shows no digit; the message names it.
+    """
+    digits = []
+    for image in images:
+        name, digit = next(read_digits(image))
+        if isinstance(digit, UnreadablePictureError):
+            raise UnreadablePictureError(f"{name} {digit}") from digit
+        digits.append(digit.image)
+    return _stack(digits)
+
+
+class PictureDigits(Dataset[Tensor]):
+    """The digits in picture files, which are read on access.
+
+    An item holds the digits of one file as float32 ``(N, 1, 28, 28)``: one for each page or frame
+    that shows a digit.
+
+    Args:
+        files: The picture files, one for each item.
     """
 
     def __init__(self, files: Sequence[Path]) -> None:
         self.files = files
         self.results: dict[str, str | None] = {}
-        """For each picture that was read why it shows no digit, or None if it does."""
+        """For each picture read so far, the reason why it shows no digit, or None if it does."""
         self.shown: list[tuple[str, Array, Tensor]] = []
-        """Name, thumbnail and digit of the first ``MAX_SHOWN`` that show one."""
+        """Name, thumbnail and digit of the first ``MAX_SHOWN`` pictures that show a digit."""
 
     def __len__(self) -> int:
         return len(self.files)
 
     @override
     def __getitem__(self, index: int) -> Tensor:
-        digits = [torch.zeros(0, SIZE, SIZE)]
-        for name, picture in read_pictures(self.files[index]):
+        digits = []
+        for name, digit in read_digits(self.files[index]):
+            if isinstance(digit, UnreadablePictureError):
+                self.results[name] = str(digit)
+                continue
             self.results[name] = None
-            try:
-                if isinstance(picture, UnreadablePictureError):
-                    raise picture
-                digits.append(to_digit(picture))
-                if len(self.shown) < MAX_SHOWN:
-                    self.shown.append((name, thumbnail(picture, 120), digits[-1]))
-            except UnreadablePictureError as error:
-                self.results[name] = str(error)
-        return torch.cat(digits).unsqueeze(1)
+            digits.append(digit.image)
+            if len(self.shown) < MAX_SHOWN:
+                thumbnail = make_thumbnail(digit.picture, THUMBNAIL_SIDE)
+                self.shown.append((name, thumbnail, digit.image))
+        return _stack(digits)
+
+
+def _stack(digits: list[Tensor]) -> Tensor:
+    return torch.stack(digits) if digits else torch.zeros(0, 1, SIZE, SIZE)
+
+
+def make_thumbnail(picture: Image.Image, side: int) -> Array:
+    """Returns a picture as float32 ``(side, side, 3)`` in [0, 1], with grey for transparency."""
+    pixels = to_float_array(picture, MAX_SIDE)
+    if pixels.shape[-1] == 4:
+        pixels = pixels[..., :3] + 0.8 * (1 - pixels[..., 3:])
+    height, width, _ = pixels.shape
+    longer_side = max(height, width)
+    size = (max(1, width * side // longer_side), max(1, height * side // longer_side))
+    square = np.ones((side, side, 3), np.float32)
+    top, left = (side - size[1]) // 2, (side - size[0]) // 2
+    square[top : top + size[1], left : left + size[0]] = resize(pixels, size).clip(0, 1)
+    return square

@@ -1,6 +1,6 @@
-"""The page to draw on, as somebody uses it in a browser.
+"""The exported page in Chromium, used by mouse, touch, pen and keyboard.
 
-``pytest -m browser --basetemp=FOLDER`` leaves the photographs below FOLDER.
+``pytest -m browser --basetemp=FOLDER`` leaves a screenshot for each test in FOLDER.
 """
 
 import base64
@@ -26,8 +26,8 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.browser
 
-# How people write, in percent of the sheet: strokes, each a line through points.
-HANDS = {
+# Strokes of each digit as people write it: points in percent of the drawing area.
+STROKES = {
     0: [[(55, 15), (35, 25), (25, 50), (35, 78), (55, 85), (72, 70), (75, 45), (68, 22), (52, 15)]],
     1: [[(58, 12), (52, 50), (46, 88)]],
     2: [[(28, 30), (40, 15), (62, 18), (68, 35), (50, 60), (25, 84), (50, 82), (78, 84)]],
@@ -53,65 +53,67 @@ HANDS = {
     8: [[(66, 24), (48, 13), (34, 26), (50, 46), (68, 68), (52, 88), (34, 72), (50, 46), (66, 24)]],
     9: [[(66, 28), (50, 16), (34, 30), (42, 46), (60, 42), (66, 28), (62, 58), (54, 90)]],
 }
-FIND = """
-    const [row, ...others] = document.querySelectorAll("tr.best");
+EMPTY = "The drawing area is empty."
+GET_PREDICTION = """
+    const [row, ...moreRows] = document.querySelectorAll("tr.best");
     return {
-        digit: document.getElementById("digit").textContent,
-        best: row && !others.length ? row.cells[0].textContent : null,
-        said: document.getElementById("said").textContent,
-        shown: [...document.querySelectorAll("tr")].map(one => one.cells[2].textContent),
-        bars: [...document.querySelectorAll(".bar")].map(one => one.style.width),
+        label: document.getElementById("label").textContent,
+        best: row && !moreRows.length ? row.cells[0].textContent : null,
+        status: document.getElementById("status").textContent,
+        probabilities: [...document.querySelectorAll("tr")].map(row => row.cells[2].textContent),
+        bars: [...document.querySelectorAll(".bar")].map(bar => bar.style.width),
     };
 """
-# What the network sees; what it is made from, as a picture.
-READ = """
-    return [document.getElementById("seen"), reader.canvas].map(one => one.toDataURL("image/png"));
+# The network's input, and the strokes from which it was normalized.
+GET_PICTURES = """
+    return [inputCanvas, strokeContext.canvas].map(canvas => canvas.toDataURL("image/png"));
 """
 PASTE = """
-    const content = Uint8Array.from(atob(arguments[0]), sign => sign.charCodeAt(0));
+    const content = Uint8Array.from(atob(arguments[0]), character => character.charCodeAt(0));
     const clipboardData = new DataTransfer();
     clipboardData.items.add(new File([content], arguments[1], {type: "image/png"}));
     document.body.dispatchEvent(new ClipboardEvent("paste", {clipboardData, bubbles: true}));
 """
-PREPARE = """
+NORMALIZE = """
     const [content, width, height] = arguments;
-    const grid = gridOf(width, height, 3);
-    grid.data.set(Float32Array.from(atob(content), sign => sign.charCodeAt(0) / 255));
-    const digit = toDigit(grid);
+    const image = createImage(width, height, 3);
+    image.data.set(Float32Array.from(atob(content), character => character.charCodeAt(0) / 255));
+    const digit = toDigit(image);
     return digit && [...digit];
 """
-# Other fingers touch the sheet, move and leave it.
-OTHERS = """
+# A second finger touches the drawing area, moves and leaves it during each move of the first.
+TOUCH_WITH_SECOND_FINGER = """
     sheet.addEventListener("pointermove", event => {
         if (!event.isTrusted || !event.buttons) return;
         for (const type of ["pointerdown", "pointermove", "pointerup"]) {
-            const other = {pointerId: 99, clientX: 5, clientY: 5, buttons: 1};
-            sheet.dispatchEvent(new PointerEvent(type, other));
+            const finger = {pointerId: 99, clientX: 5, clientY: 5, buttons: 1};
+            sheet.dispatchEvent(new PointerEvent(type, finger));
         }
     });
 """
-COLOURS = """
-    const [faint, best, said, body, paper, bar] =
-        [".faint", ".best", "#said", "body", "#sheet", ".bar"].map(
-            name => getComputedStyle(document.querySelector(name)));
+# Of faint, best, normal text; of page, drawing area, bar; of ink.
+GET_COLOURS = """
+    const [faint, best, status, body, paper, bar] =
+        [".faint", ".best", "#status", "body", "#sheet", ".bar"].map(
+            selector => getComputedStyle(document.querySelector(selector)));
     const {width, height} = sheet;
-    const copy = contextOf(Object.assign(document.createElement("canvas"), {width, height}));
+    const copy = getContext(Object.assign(document.createElement("canvas"), {width, height}));
     copy.drawImage(sheet, 0, 0);
     const image = copy.getImageData(0, 0, width, height).data;
-    let ink = 0; // where the stroke is opaque
+    let ink = 0; // the first pixel on which the stroke is opaque
     while (image[ink + 3] < 255) ink += 4;
-    return [faint.color, best.color, said.color, body.backgroundColor, paper.backgroundColor,
+    return [faint.color, best.color, status.color, body.backgroundColor, paper.backgroundColor,
             bar.backgroundColor, `rgb(${image.slice(ink, ink + 3)})`];
 """
 PREDICT = """
-    const values = Float32Array.from(atob(arguments[0]), sign => sign.charCodeAt(0) / 255);
-    const answers = [], times = [];
+    const values = Float32Array.from(atob(arguments[0]), byte => byte.charCodeAt(0) / 255);
+    const predictions = [], times = [];
     for (let i = 0; i < values.length; i += 784) {
         const start = performance.now();
-        answers.push(predict(values.subarray(i, i + 784)));
+        predictions.push(predict(values.subarray(i, i + 784)));
         times.push(performance.now() - start);
     }
-    return [answers, times];
+    return [predictions, times];
 """
 
 
@@ -124,48 +126,50 @@ def model() -> MNISTClassifier:
 def page(
     browser: "Chrome", model: MNISTClassifier, tmp_path: Path, request: pytest.FixtureRequest
 ) -> Iterator["Page"]:
-    """The page, newly opened, and photographed in the end."""
+    """The newly opened page; takes a screenshot and checks the log and the network at the end."""
     path = tmp_path / "digit.html"
     path.write_bytes(to_html(model))
     page = Page(browser)
     page.resize(840, 640)
     page.show_theme("light")
-    log: Any = browser.get_log  # selenium leaves it without types
-    log("browser")
+    get_log: Any = browser.get_log  # selenium does not annotate it
+    get_log("browser")  # discards the messages of earlier tests
     browser.get(path.as_uri())
     yield page
     browser.save_screenshot(str(tmp_path / f"{request.node.name}.png"))
-    assert log("browser") == []
-    # Nothing was fetched, not even from this machine.
-    assert page.run("return performance.getEntriesByType('resource').map(one => one.name)") == []
+    assert get_log("browser") == []
+    requests = page.run("return performance.getEntriesByType('resource').map(entry => entry.name)")
+    assert requests == []
 
 
 class Page:
-    """What a person does with the page."""
+    """Uses the page as a person would."""
 
     def __init__(self, browser: "Chrome") -> None:
         self.browser = browser
         self.run = browser.execute_script
 
     def find(self, name: str) -> Any:
-        """Returns the element of that id."""
+        """Returns the element with an id."""
         return self.browser.find_element("id", name)
 
-    def draw(self, strokes: int | list[list[tuple[int, int]]], kind: str = "mouse") -> None:
-        """Draws strokes, or those of a digit; the pointer then moves to the centre."""
+    def draw(self, drawing: int | list[list[tuple[int, int]]], pointer_type: str = "mouse") -> None:
+        """Draws a digit, or strokes through points in percent, and moves to the centre."""
         from selenium.webdriver.common.actions.action_builder import ActionBuilder
         from selenium.webdriver.common.actions.pointer_input import PointerInput
 
         box = self.run("return sheet.getBoundingClientRect()")
-        kind_of_pointer: Any = PointerInput
-        actions = ActionBuilder(self.browser, mouse=kind_of_pointer(kind, kind), duration=10)
+        create_pointer: Any = PointerInput
+        device = create_pointer(pointer_type, pointer_type)
+        actions = ActionBuilder(self.browser, mouse=device, duration=10)
         pointer: Any = actions.pointer_action
 
         def move(x: int, y: int) -> None:
-            left, top = (box[side] + at * box["width"] / 100 for side, at in (("x", x), ("y", y)))
-            pointer.move_to_location(round(left), round(top))
+            left = round(box["x"] + x * box["width"] / 100)
+            top = round(box["y"] + y * box["width"] / 100)
+            pointer.move_to_location(left, top)
 
-        for stroke in HANDS[strokes] if isinstance(strokes, int) else strokes:
+        for stroke in STROKES[drawing] if isinstance(drawing, int) else drawing:
             move(*stroke[0])
             pointer.pointer_down()
             for point in stroke[1:]:
@@ -175,59 +179,69 @@ class Page:
         actions.perform()
 
     def resize(self, width: int, height: int) -> None:
-        """Looks at the page on another screen."""
+        """Changes the size of the screen."""
         screen = {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": False}
         self.browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", screen)
 
     def show_theme(self, theme: str) -> None:
-        """Prefers light or dark."""
+        """Changes the system's preference to light or dark."""
         scheme = [{"name": "prefers-color-scheme", "value": theme}]
         self.browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": scheme})
 
-    def press(self, *keys: str, held: str = "") -> None:
-        """Presses keys one after another, while one is held."""
+    def press(self, *keys: str, modifier: str = "") -> None:
+        """Presses keys one after another while a modifier is held."""
         from selenium.webdriver import ActionChains
 
         actions = ActionChains(self.browser)
-        if held:
-            actions.key_down(held)
+        if modifier:
+            actions.key_down(modifier)
         actions.send_keys(*keys)
-        if held:
-            actions.key_up(held)
+        if modifier:
+            actions.key_up(modifier)
         actions.perform()
 
-    @property
-    def answer(self) -> dict[str, Any]:
-        """What the page shows, once it has drawn a frame."""
-        self.browser.execute_async_script("requestAnimationFrame(() => setTimeout(arguments[0]))")
-        found: dict[str, Any] = self.run(FIND)
-        return found
+    def paste(self, content: bytes, name: str) -> None:
+        """Pastes a file with a name."""
+        self.run(PASTE, base64.b64encode(content).decode(), name)
 
-    def wait_until(self, holds: Callable[[], bool]) -> None:
-        """Waits for what takes a moment."""
+    @property
+    def prediction(self) -> dict[str, Any]:
+        """The prediction as shown after the next frame."""
+        self.browser.execute_async_script("requestAnimationFrame(() => setTimeout(arguments[0]))")
+        prediction: dict[str, Any] = self.run(GET_PREDICTION)
+        return prediction
+
+    def wait_until(self, condition: Callable[[], bool]) -> None:
+        """Waits until a condition holds, at most 20 seconds."""
         from selenium.webdriver.support.ui import WebDriverWait
 
-        WebDriverWait(self.browser, 20, 0.05).until(lambda _: holds())
+        WebDriverWait(self.browser, 20, 0.05).until(lambda _: condition())
 
-    def wait_until_said(self, text: str) -> None:
-        """Waits for a sentence."""
-        self.wait_until(lambda: text in str(self.run(FIND)["said"]))
+    def wait_for_status(self, text: str) -> None:
+        """Waits until the status contains a text."""
+        self.wait_until(lambda: text in str(self.run(GET_PREDICTION)["status"]))
 
-    def seen(self) -> tuple[Tensor, Image.Image]:
-        """Returns what the network sees, and the picture from which that was made."""
-        contents = (base64.b64decode(url.partition(",")[2]) for url in self.run(READ))
-        digit, picture = (Image.open(io.BytesIO(content)) for content in contents)
-        return torch.tensor(np.asarray(digit)[None, ..., 0]) / 255, picture
+    def get_input(self) -> tuple[Tensor, Image.Image]:
+        """Returns the network's input, and the strokes from which it was normalized."""
+        contents = (base64.b64decode(url.partition(",")[2]) for url in self.run(GET_PICTURES))
+        digit, strokes = (Image.open(io.BytesIO(content)) for content in contents)
+        return torch.tensor(np.asarray(digit)[None, ..., 0]) / 255, strokes
 
 
-def test_same_digits_and_probabilities(
+def encode_png(picture: Image.Image) -> bytes:
+    """Returns the content of a PNG file."""
+    file = io.BytesIO()
+    picture.save(file, "PNG")
+    return file.getvalue()
+
+
+def test_same_predictions_for_the_sample(
     page: Page, model: MNISTClassifier, sample: MNISTDataModule
 ) -> None:
-    images = sample.test_set.images
-    check_predictions(page, model, images)
+    check_predictions(page, model, sample.test_set.images)
 
 
-def test_same_for_1000_test_digits_of_mnist(
+def test_same_predictions_for_1000_mnist_test_digits(
     page: Page, model: MNISTClassifier, tmp_path: Path, mnist_mirror: str
 ) -> None:
     data = MNISTDataModule(str(tmp_path), source="mnist", mirrors=mnist_mirror)
@@ -237,79 +251,83 @@ def test_same_for_1000_test_digits_of_mnist(
 
 
 def check_predictions(page: Page, model: MNISTClassifier, images: Tensor) -> None:
-    answers, times = page.run(PREDICT, base64.b64encode(images.numpy().tobytes()).decode())
-    found = torch.tensor(answers)
+    """Checks labels, probabilities and speed of the forward pass for 1,000 images."""
+    predictions, times = page.run(PREDICT, base64.b64encode(images.numpy().tobytes()).decode())
+    probabilities = torch.tensor(predictions)
     with torch.inference_mode():
         expected = model.predict_step(images.float().div(255))
-    assert len(found) == 1000
-    torch.testing.assert_close(found, expected, rtol=0, atol=1e-4)
-    assert torch.equal(found.argmax(dim=1), expected.argmax(dim=1))
+    assert len(probabilities) == 1000
+    torch.testing.assert_close(probabilities, expected, rtol=0, atol=1e-4)
+    assert torch.equal(probabilities.argmax(dim=1), expected.argmax(dim=1))
     assert np.median(times) < 10  # milliseconds
 
 
-@pytest.mark.parametrize("digit", HANDS)
-def test_reads_what_is_drawn_as_python_does(page: Page, digit: int) -> None:
+@pytest.mark.parametrize("digit", STROKES)
+def test_reads_drawn_digits_as_python_does(page: Page, digit: int) -> None:
     page.draw(digit)
-    answer = page.answer
-    assert answer["best"] == answer["digit"] == str(digit)
-    assert answer["said"].startswith(f"This is {digit} (")
-    seen, picture = page.seen()
-    torch.testing.assert_close(seen, to_digit(picture), rtol=0, atol=0.51 / 255)
+    prediction = page.prediction
+    assert prediction["best"] == prediction["label"] == str(digit)
+    assert prediction["status"].startswith(f"This is {digit} (")
+    network_input, strokes = page.get_input()
+    torch.testing.assert_close(network_input, to_digit(strokes), rtol=0, atol=0.51 / 255)
 
 
-@pytest.mark.parametrize("kind", ["mouse", "touch", "pen"])
-def test_answers_while_one_draws(page: Page, kind: str) -> None:
-    before = page.answer
-    assert before["best"] is None
-    page.resize(320, 400)  # where the page scrolls
-    page.run(f"addEventListener('pointerup', () => {{ during = (() => {{{FIND}}})() }}, true)")
-    page.draw(3, kind)
-    while_drawing = page.run("return during")
-    assert while_drawing["best"] == while_drawing["digit"] == "3"
-    assert float(while_drawing["bars"][3].rstrip("%")) > 90
-    assert while_drawing["shown"][3] == "100.0 %"
-    assert while_drawing["said"] == "Drawing …"  # a screen reader would never end
+@pytest.mark.parametrize("pointer_type", ["mouse", "touch", "pen"])
+def test_predicts_during_a_stroke(page: Page, pointer_type: str) -> None:
+    assert page.prediction["best"] is None
+    page.resize(320, 400)  # so small that the page scrolls
+    page.run(
+        "addEventListener('pointerup', () => {"
+        f"    predictionDuringStroke = (() => {{{GET_PREDICTION}}})()"
+        "}, true)"
+    )
+    page.draw(3, pointer_type)
+    during_stroke = page.run("return predictionDuringStroke")
+    assert during_stroke["best"] == during_stroke["label"] == "3"
+    assert float(during_stroke["bars"][3].rstrip("%")) > 90
+    assert during_stroke["probabilities"][3] == "100.0 %"
+    assert during_stroke["status"] == "Drawing …"  # a screen reader would otherwise never stop
     assert page.run("return scrollY") == 0
-    assert page.answer["said"].startswith("This is 3 (")
+    assert page.prediction["status"].startswith("This is 3 (")
 
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_reads_pictures_as_python_does(
-    page: Page, model: MNISTClassifier, kind: str, tmp_path: Path, sample: MNISTDataModule
+    page: Page, kind: str, tmp_path: Path, sample: MNISTDataModule
 ) -> None:
-    image, random = sample.test_set.images[0, 0].numpy() / 255, np.random.default_rng(0)
-    picture = KINDS[kind](image, random)
+    image, rng = sample.test_set.images[0, 0].numpy() / 255, np.random.default_rng(0)
+    picture = KINDS[kind](image, rng)
     if picture.mode == "CMYK":
-        picture = picture.convert("RGB")  # PNG has no CMYK
+        picture = picture.convert("RGB")  # PNG does not support CMYK
     picture.save(tmp_path / "digit.png", exif=picture.getexif())
     page.find("file").send_keys(str(tmp_path / "digit.png"))
-    page.wait_until_said("is 7")
+    page.wait_for_status("is 7")
     expected = to_digit(Image.open(tmp_path / "digit.png"))
-    torch.testing.assert_close(page.seen()[0], expected, rtol=0, atol=0.03)
+    torch.testing.assert_close(page.get_input()[0], expected, rtol=0, atol=0.03)
 
 
-def test_prepares_any_picture_as_python_does(page: Page) -> None:
-    random = np.random.default_rng(0)
-    digits = 0
-    for height, width in [(1, 60), (60, 1), *np.exp(random.uniform(3, 6, (60, 2))).astype(int)]:
-        paper, ink = random.integers(0, 256, (2, 3))
+def test_normalizes_any_picture_as_python_does(page: Page) -> None:
+    rng = np.random.default_rng(0)
+    digit_count = 0
+    for height, width in [(1, 60), (60, 1), *np.exp(rng.uniform(3, 6, (60, 2))).astype(int)]:
+        paper, ink = rng.integers(0, 256, (2, 3))
         pixels = np.full((height, width, 3), paper)
         for _ in range(3):
-            top, left = random.integers(0, height), random.integers(0, width)
+            top, left = rng.integers(0, height), rng.integers(0, width)
             pixels[top : top + height // 4 + 1, left : left + width // 4 + 1] = ink
-        pixels = pixels + random.normal(0, random.choice([0, 3, 80]), pixels.shape)
+        pixels = pixels + rng.normal(0, rng.choice([0, 3, 80]), pixels.shape)
         picture = Image.fromarray(np.clip(pixels, 0, 255).astype(np.uint8))
         content = base64.b64encode(picture.tobytes()).decode()
-        found = page.run(PREPARE, content, *picture.size)
+        digit = page.run(NORMALIZE, content, *picture.size)
         try:
             expected = to_digit(picture)
         except UnreadablePictureError:
-            assert found is None
+            assert digit is None
         else:
-            digits += 1
-            seen = torch.tensor(found).reshape(1, 28, 28)
-            torch.testing.assert_close(seen, expected, rtol=0, atol=0.03)
-    assert 20 < digits < 55
+            digit_count += 1
+            digit = torch.tensor(digit).reshape(1, 28, 28)
+            torch.testing.assert_close(digit, expected, rtol=0, atol=0.03)
+    assert 20 < digit_count < 55
 
 
 def test_rounds_as_python_does(page: Page) -> None:
@@ -317,154 +335,147 @@ def test_rounds_as_python_does(page: Page) -> None:
     assert page.run("return arguments[0].map(round)", values) == [round(value) for value in values]
 
 
-def test_one_pointer_draws_at_a_time(page: Page) -> None:
+def test_only_one_pointer_draws_at_a_time(page: Page) -> None:
     from selenium.webdriver import ActionChains
 
     ActionChains(page.browser).context_click(page.find("sheet")).perform()
     assert page.run("return states.length") == 1
-    page.run(OTHERS)
+    page.run(TOUCH_WITH_SECOND_FINGER)
     page.draw(3)
-    answer = page.answer
-    assert answer["best"] == "3"
-    assert page.run("return states.length") == 2  # the empty sheet, and the stroke
+    assert page.prediction["best"] == "3"
+    assert page.run("return states.length") == 2  # the empty drawing area and the stroke
 
 
-def test_a_stroke_may_leave_the_sheet(page: Page) -> None:
+def test_a_stroke_may_leave_the_drawing_area(page: Page) -> None:
     page.draw([[(50, 20), (50, 90), (50, 130)]])
-    assert page.answer["said"].startswith("This is 1 (")
-    drawn = page.run("return states.at(-1).strokes[0].length")
-    page.draw([])  # the mouse moves over the sheet, with no button down
-    assert page.run("return states.at(-1).strokes[0].length") == drawn
+    assert page.prediction["status"].startswith("This is 1 (")
+    point_count = page.run("return states.at(-1).strokes[0].length")
+    page.draw([])  # moves the mouse over the drawing area without a button
+    assert page.run("return states.at(-1).strokes[0].length") == point_count
 
 
-def test_pictures_are_dropped_and_pasted(page: Page, tmp_path: Path) -> None:
-    for name, light in (("light", 255), ("dark", 0)):
-        picture = Image.new("L", (100, 80), 255 - light)
-        picture.paste(light, (45, 10, 55, 70))
+def test_accepts_dropped_and_pasted_pictures(page: Page, tmp_path: Path) -> None:
+    for name, ink in (("light", 255), ("dark", 0)):
+        picture = Image.new("L", (100, 80), 255 - ink)
+        picture.paste(ink, (45, 10, 55, 70))
         picture.save(tmp_path / f"{name}.png")
     box = page.run("return sheet.getBoundingClientRect()")
     data = {"items": [], "files": [str(tmp_path / "dark.png")], "dragOperationsMask": 1}
-    for kind in ("dragEnter", "dragOver", "drop"):
-        event = {"type": kind, "x": box["x"] + 9, "y": box["y"] + 9, "data": data}
+    for event_type in ("dragEnter", "dragOver", "drop"):
+        event = {"type": event_type, "x": box["x"] + 9, "y": box["y"] + 9, "data": data}
         page.browser.execute_cdp_cmd("Input.dispatchDragEvent", event)
-        over = page.run("return document.body.classList.contains('over')")
-        assert over == (kind == "dragOver")
-    page.wait_until_said("This is 1")
+        is_marked = page.run("return document.body.classList.contains('dragging')")
+        assert is_marked == (event_type == "dragOver")
+    page.wait_for_status("This is 1")
     page.find("clear").click()
-    content = base64.b64encode((tmp_path / "light.png").read_bytes()).decode()
-    page.run(PASTE, content, "light.png")
-    page.wait_until_said("This is 1")
+    page.paste((tmp_path / "light.png").read_bytes(), "light.png")
+    page.wait_for_status("This is 1")
     page.find("undo").click()
     page.find("undo").click()
-    assert page.answer["best"] == "1"  # the picture that was dropped
-    page.draw(3)  # on a new sheet
-    assert page.answer["best"] == "3"
+    assert page.prediction["best"] == "1"  # the dropped picture
+    page.draw(3)  # replaces the picture
+    assert page.prediction["best"] == "3"
 
 
 @pytest.mark.parametrize(
-    ("content", "said"),
+    ("content", "status", "best"),
     [
-        (b"", "<b>odd</b>.png is no picture that this browser can read."),
-        (b"hello", "<b>odd</b>.png is no picture that this browser can read."),
-        ("white", "No ink stands out from the paper."),
-        ("dot", "No ink stands out from the paper."),
+        # An unreadable file leaves the drawing as it is.
+        (b"", "<b>odd</b>.png is not a picture that this browser can read.", "3"),
+        (b"hello", "<b>odd</b>.png is not a picture that this browser can read.", "3"),
+        (encode_png(Image.new("L", (64, 64), 255)), "No ink stands out from the paper.", None),
+        (encode_png(Image.new("L", (1, 1), 255)), "No ink stands out from the paper.", None),
     ],
+    ids=["empty", "text", "white", "dot"],
 )
-def test_says_what_shows_no_digit(page: Page, content: bytes | str, said: str) -> None:
+def test_reports_pictures_without_a_digit(
+    page: Page, content: bytes, status: str, best: str | None
+) -> None:
     page.draw(3)
-    if isinstance(content, str):
-        picture = Image.new("L", (64, 64) if content == "white" else (1, 1), 255)
-        file = io.BytesIO()
-        picture.save(file, "PNG")
-        content = file.getvalue()
-        best = None
-    else:
-        best = "3"  # what was there stays
-    page.run(PASTE, base64.b64encode(content).decode(), "<b>odd</b>.png")
-    page.wait_until_said(said)
-    assert page.answer["best"] == best
+    page.paste(content, "<b>odd</b>.png")
+    page.wait_for_status(status)
+    assert page.prediction["best"] == best
 
 
-def test_the_same_picture_may_come_again(page: Page, tmp_path: Path) -> None:
+def test_the_same_picture_can_be_opened_again(page: Page, tmp_path: Path) -> None:
     Image.new("L", (9, 9), 255).save(tmp_path / "blank.png")
     for _ in range(2):
         page.draw(3)
         page.find("file").send_keys(str(tmp_path / "blank.png"))
-        page.wait_until_said("No ink")
+        page.wait_for_status("No ink")
 
 
-def test_of_two_pictures_the_later_one_is_shown(page: Page) -> None:
-    for side in (3000, 100):  # the first one takes longer
-        picture = Image.new("L", (side, side), 255)
-        if side == 100:
-            picture.paste(0, (45, 10, 55, 90))
-        file = io.BytesIO()
-        picture.save(file, "PNG")
-        page.run(PASTE, base64.b64encode(file.getvalue()).decode(), f"{side}.png")
-    page.wait_until_said("This is 1")
+def test_shows_the_later_of_two_pictures(page: Page) -> None:
+    page.paste(encode_png(Image.new("L", (3000, 3000), 255)), "slow.png")
+    picture = Image.new("L", (100, 100), 255)
+    picture.paste(0, (45, 10, 55, 90))
+    page.paste(encode_png(picture), "fast.png")
+    page.wait_for_status("This is 1")
     page.browser.execute_async_script("setTimeout(arguments[0], 500)")
-    assert page.answer["said"].startswith("This is 1")
+    assert page.prediction["status"].startswith("This is 1")
 
 
-def test_says_what_cannot_be_used(page: Page) -> None:
+def test_reports_unusable_content(page: Page) -> None:
     page.run(
         "const clipboardData = new DataTransfer(); clipboardData.setData('text/plain', '7');"
         "document.body.dispatchEvent(new ClipboardEvent('paste', {clipboardData, bubbles: true}))"
     )
-    assert page.answer["said"] == "That holds no picture."
-    file = io.BytesIO()
-    Image.new("1", (10_001, 10_000)).save(file, "PNG")
-    page.run(PASTE, base64.b64encode(file.getvalue()).decode(), "huge.png")
-    page.wait_until_said("huge.png has more than 100 million pixels.")
+    assert page.prediction["status"] == "No picture found; paste or drop a picture file."
+    page.paste(encode_png(Image.new("1", (10_001, 10_000))), "huge.png")
+    page.wait_for_status("huge.png has more than 100 million pixels.")
 
 
 def test_a_touch_may_be_interrupted(page: Page) -> None:
     box = page.run("return sheet.getBoundingClientRect()")
-    for kind, points in (
+    for event_type, points in (
         ("touchStart", [{"x": box["x"] + 100, "y": box["y"] + 50}]),
         ("touchMove", [{"x": box["x"] + 100, "y": box["y"] + 250}]),
         ("touchCancel", []),
     ):
-        event = {"type": kind, "touchPoints": points}
+        event = {"type": event_type, "touchPoints": points}
         page.browser.execute_cdp_cmd("Input.dispatchTouchEvent", event)
-    assert page.answer["said"].startswith("This is 1 (")
-    page.draw(3, "touch")  # another one is taken
+    assert page.prediction["status"].startswith("This is 1 (")
+    page.draw(3, "touch")  # a new touch draws again
     assert page.run("return states.at(-1).strokes.length") == 2
 
 
-def test_unsure_answers_are_marked(page: Page) -> None:
-    page.run("predict = () => [0.03, 0.86, 0, 0, 0, 0, 0, 0.11, 0, 0]; begin(9, 9); tell()")
-    answer = page.answer
-    assert answer["digit"] == "1?"
-    assert answer["said"] == "Unsure: perhaps 1 (86.0 %), or 7 (11.0 %)."
-    page.run("predict = () => [0.03, 0.91, 0, 0, 0, 0, 0, 0.06, 0, 0]; tell()")
-    assert page.answer["said"] == "This is 1 (91.0 %)."
+def test_marks_unsure_predictions(page: Page) -> None:
+    page.run(
+        "predict = () => [0.03, 0.86, 0, 0, 0, 0, 0, 0.11, 0, 0];"
+        "startStroke(9, 9); announcePrediction()"
+    )
+    prediction = page.prediction
+    assert prediction["label"] == "1?"
+    assert prediction["status"] == "Unsure: probably 1 (86.0 %) or 7 (11.0 %)."
+    page.run("predict = () => [0.03, 0.91, 0, 0, 0, 0, 0, 0.06, 0, 0]; announcePrediction()")
+    assert page.prediction["status"] == "This is 1 (91.0 %)."
 
 
 def test_undo_and_clear(page: Page) -> None:
     page.draw(4)
-    assert page.answer["best"] == "4"
+    assert page.prediction["best"] == "4"
     page.find("clear").click()
-    cleared = page.answer
+    cleared = page.prediction
     assert cleared["best"] is None
-    assert cleared["digit"] == ""
-    assert cleared["said"] == "Empty."
-    assert cleared["shown"] == [""] * 10
-    assert page.seen()[0].max() == 0
-    page.find("clear").click()  # nothing more to take back
+    assert cleared["label"] == ""
+    assert cleared["status"] == EMPTY
+    assert cleared["probabilities"] == [""] * 10
+    assert page.get_input()[0].max() == 0
+    page.find("clear").click()  # clearing an empty drawing area is not a step to undo
     page.find("undo").click()
-    assert page.answer["best"] == "4"
+    assert page.prediction["best"] == "4"
     page.find("undo").click()  # one stroke
     assert page.run("return states.at(-1).strokes.length") == 1
-    assert page.answer["best"] != "4"
+    assert page.prediction["best"] != "4"
     for _ in range(3):
         page.find("undo").click()
-    assert page.answer["said"] == "Empty."
-    page.run(  # within a stroke
-        "sheet.addEventListener('pointermove', event => event.buttons && states[1] && undo())"
-    )
+    assert page.prediction["status"] == EMPTY
+
+
+def test_undo_during_a_stroke(page: Page) -> None:
+    page.run("sheet.addEventListener('pointermove', event => event.buttons && states[1] && undo())")
     page.draw(3)
-    assert page.answer["said"] == "Empty."
+    assert page.prediction["status"] == EMPTY
 
 
 def test_works_with_the_keyboard(page: Page) -> None:
@@ -474,68 +485,69 @@ def test_works_with_the_keyboard(page: Page) -> None:
     page.press(Keys.TAB)
     assert page.run("return document.activeElement.id") == "sheet"
     page.press(*[Keys.ARROW_UP] * 4, *[Keys.ARROW_LEFT] * 2)
-    assert page.answer["best"] is None  # the pen is up
+    assert page.prediction["best"] is None  # the pen is up
     pen_up = page.run("return sheet.toDataURL()")
-    assert pen_up != blank  # and seen
-    assert page.answer["said"] == "Pen up, 34 % across, 18 % down."
+    assert pen_up != blank  # the pen is visible
+    assert page.prediction["status"] == "Pen up, 34 % from the left, 18 % from the top."
     assert page.run("return getComputedStyle(sheet).outlineStyle") == "solid"
     page.press(Keys.SPACE)
-    assert page.answer["said"].startswith("Pen down. ")
+    assert page.prediction["status"].startswith("Pen down. ")
     assert page.run("return sheet.toDataURL()") != pen_up
     page.press(*[Keys.ARROW_RIGHT] * 5)
-    assert page.answer["said"] == "Pen down, 74 % across, 18 % down."
+    assert page.prediction["status"] == "Pen down, 74 % from the left, 18 % from the top."
     page.run(
         "sheet.dispatchEvent(new KeyboardEvent('keydown', {key: ' ', repeat: true}))"
-    )  # held too long
+    )  # the key repeats when held
     page.press(*[Keys.ARROW_LEFT, Keys.ARROW_DOWN, Keys.ARROW_DOWN] * 4, Keys.SPACE)
-    assert page.answer["said"].startswith("Pen up. This is 7 (")
-    page.press(Keys.ARROW_UP, Keys.ARROW_UP)  # draws no more
-    seen = page.seen()[0]
+    assert page.prediction["status"].startswith("Pen up. This is 7 (")
+    page.press(Keys.ARROW_UP, Keys.ARROW_UP)  # the pen no longer draws
+    network_input = page.get_input()[0]
     page.press(Keys.SPACE)
-    page.press(*[Keys.ARROW_LEFT] * 3, held=Keys.SHIFT)
-    (start, height), *others = page.run("return states.at(-1).strokes.at(-1)")
-    assert others == [[start - 4, height], [start - 8, height], [start - 12, height]]
+    page.press(*[Keys.ARROW_LEFT] * 3, modifier=Keys.SHIFT)
+    (x, y), *points = page.run("return states.at(-1).strokes.at(-1)")
+    assert points == [[x - 4, y], [x - 8, y], [x - 12, y]]
     page.press(Keys.SPACE)
-    assert not torch.equal(page.seen()[0], seen)
-    page.press("z", held=Keys.CONTROL)
-    assert torch.equal(page.seen()[0], seen)
+    assert not torch.equal(page.get_input()[0], network_input)
+    page.press("z", modifier=Keys.CONTROL)
+    assert torch.equal(page.get_input()[0], network_input)
     page.press(Keys.DELETE)
-    assert page.answer["said"] == "Empty."
+    assert page.prediction["status"] == EMPTY
     page.press(*[Keys.ARROW_LEFT] * 20)
-    assert page.answer["said"].startswith("Pen up, 4 % across")  # not beyond the edge
+    assert page.prediction["status"].startswith("Pen up, 4 % from the left")  # stops at the edge
     page.resize(320, 400)
     page.press(Keys.ARROW_DOWN)
     assert page.run("return scrollY") == 0
-    page.press(Keys.TAB, Keys.ENTER)  # the button
-    assert page.answer["best"] == "7"
-    page.press(Keys.TAB, Keys.SPACE)
-    assert page.answer["said"] == "Empty."
+    page.press(Keys.TAB, Keys.ENTER)  # Undo
+    assert page.prediction["best"] == "7"
+    page.press(Keys.TAB, Keys.SPACE)  # Clear
+    assert page.prediction["status"] == EMPTY
     page.resize(840, 640)
-    page.wait_until(lambda: page.run("return sheet.toDataURL()") == blank)  # without the pen
+    page.wait_until(lambda: page.run("return sheet.toDataURL()") == blank)  # the pen is hidden
 
 
 def test_a_screen_reader_finds_everything(page: Page) -> None:
     page.draw(3)
     tree = page.browser.execute_cdp_cmd("Accessibility.getFullAXTree", {})["nodes"]
-    found = [
+    labels = [
         (node["role"]["value"], node.get("name", {}).get("value", ""))
         for node in tree
         if not node["ignored"]
     ]
-    assert ("application", "Sheet to draw on") in found
-    assert [name for role, name in found if role == "button"] == ["Undo", "Clear", "Picture…"]
-    assert ("image", "What the network sees") in found
-    assert ("table", "Probability of each digit") in found
-    rows = [name for role, name in found if role == "rowheader"]
+    assert ("application", "Drawing area") in labels
+    buttons = [name for role, name in labels if role == "button"]
+    assert buttons == ["Undo", "Clear", "Picture…"]
+    assert ("image", "Network input") in labels
+    assert ("table", "Probability of each digit") in labels
+    rows = [name for role, name in labels if role == "rowheader"]
     assert rows == [str(digit) for digit in range(10)]
-    assert ("heading", "Draw a digit") in found
+    assert ("heading", "Draw a digit") in labels
     status = next(node for node in tree if node.get("role", {}).get("value") == "status")
     assert {"name": "live", "value": {"type": "token", "value": "polite"}} in status["properties"]
     sheet = next(node for node in tree if node.get("role", {}).get("value") == "application")
-    assert sheet["description"]["value"].startswith("With the keyboard: arrow keys move the pen")
+    assert sheet["description"]["value"].startswith("Keyboard: the arrow keys move the pen")
 
 
-# Phones, also old and turned, a laptop, and one at 200 %.
+# Phones, small and in landscape too, a laptop, and a laptop zoomed to 200 %.
 SCREENS = [(320, 568), (375, 667), (390, 700), (568, 320), (844, 390), (1280, 720), (640, 360)]
 
 
@@ -543,11 +555,11 @@ SCREENS = [(320, 568), (375, 667), (390, 700), (568, 320), (844, 390), (1280, 72
 def test_fits_the_screen(page: Page, width: int, height: int) -> None:
     page.resize(width, height)
     page.draw(9)
-    assert page.answer["best"] == "9"
+    assert page.prediction["best"] == "9"
     assert page.run("return document.documentElement.scrollWidth") <= width
     heights = page.run("return [...document.querySelectorAll('button')].map(b => b.offsetHeight)")
-    assert min(heights) >= 44  # for fingers
-    # Nobody can scroll while drawing.
+    assert min(heights) >= 44  # large enough for fingers
+    # Scrolling is impossible while drawing.
     bottoms = page.run(
         "return ['#sheet', 'table'].map("
         "  name => document.querySelector(name).getBoundingClientRect().bottom)"
@@ -556,7 +568,7 @@ def test_fits_the_screen(page: Page, width: int, height: int) -> None:
 
 
 @pytest.mark.parametrize("width", [320, 840])
-def test_text_may_be_twice_as_large(page: Page, width: int) -> None:
+def test_text_can_be_twice_as_large(page: Page, width: int) -> None:
     page.resize(width, 640)
     page.run("document.documentElement.style.fontSize = '32px'")
     page.draw(9)
@@ -568,10 +580,11 @@ def test_text_may_be_twice_as_large(page: Page, width: int) -> None:
 def test_is_legible_in_light_and_dark(page: Page, theme: str) -> None:
     page.draw(7)
     page.show_theme(theme)
-    *texts, page_colour, sheet_colour, bar, _ = page.run(COLOURS)
-    page.wait_until(lambda: contrast(page.run(COLOURS)[-1], sheet_colour) > 10)  # drawn anew
+    *text_colours, page_colour, sheet_colour, bar, _ = page.run(GET_COLOURS)
+    # The drawing is repainted in the new colour of ink.
+    page.wait_until(lambda: contrast(page.run(GET_COLOURS)[-1], sheet_colour) > 10)
     assert contrast(bar, page_colour) > 3  # WCAG 2.2, 1.4.11
-    for colour in texts:
+    for colour in text_colours:
         assert contrast(colour, page_colour) > 4.5  # 1.4.3
 
 

@@ -1,0 +1,82 @@
+// The prediction: the network's input, the label, the probabilities, and a sentence.
+
+const inputCanvas = document.getElementById("input");
+const labelBox = document.getElementById("label");
+const probabilityRows = document.getElementById("probabilities");
+let isScheduled = false; // for the next frame
+
+function createProbabilityRows() {
+  for (let label = 0; label < 10; label++) {
+    const row = probabilityRows.insertRow(), bar = document.createElement("div");
+    const header = document.createElement("th");
+    row.append(Object.assign(header, {scope: "row", textContent: label}));
+    bar.className = "bar";
+    row.insertCell().append(bar);
+    row.insertCell();
+  }
+}
+
+/** Shows the drawing and the prediction, and returns the prediction as a sentence. */
+function showPrediction() {
+  const state = states.at(-1);
+  paintSheet();
+  if (state.digit === undefined) state.digit = toDigit(readState(state));
+  showInput(state.digit);
+  if (!state.digit) {
+    showProbabilities([], -1);
+    showLabel("", false);
+    return isEmpty(state) ? "The drawing area is empty." : "No ink stands out from the paper.";
+  }
+  const probabilities = predict(state.digit);
+  const [best, second] = [...probabilities.keys()].sort(
+    (a, b) => probabilities[b] - probabilities[a]);
+  const isUnsure = probabilities[best] < model.unsureBelow;
+  showProbabilities(probabilities, best);
+  showLabel(best, isUnsure);
+  const describe = label => `${label} (${percent(probabilities[label])})`;
+  return isUnsure
+    ? `Unsure: probably ${describe(best)} or ${describe(second)}.`
+    : `This is ${describe(best)}.`;
+}
+
+function showInput(digit) {
+  const image = new ImageData(SIZE, SIZE);
+  for (let i = 0; i < SIZE * SIZE; i++) {
+    image.data.fill(255 * (digit ? digit[i] : 0), 4 * i, 4 * i + 3);
+    image.data[4 * i + 3] = 255;
+  }
+  inputCanvas.getContext("2d").putImageData(image, 0, 0);
+}
+
+function showLabel(label, isUnsure) {
+  labelBox.textContent = label + (isUnsure ? "?" : "");
+  labelBox.className = isUnsure ? "unsure" : "";
+}
+
+function showProbabilities(probabilities, best) {
+  [...probabilityRows.rows].forEach((row, label) => {
+    const probability = probabilities[label];
+    row.className = label === best ? "best" : "";
+    row.querySelector(".bar").style.width = `${100 * (probability ?? 0)}%`;
+    row.cells[2].textContent = probability === undefined ? "" : percent(probability);
+  });
+}
+
+function percent(probability) {
+  return `${(100 * probability).toFixed(1)} %`;
+}
+
+/** Shows and announces the prediction: not during a stroke, or a screen reader would never stop. */
+function announcePrediction() {
+  statusLine.textContent = showPrediction();
+}
+
+/** Shows the prediction in the next frame, once however many changes there are until then. */
+function schedulePrediction() {
+  if (isScheduled) return;
+  isScheduled = true;
+  requestAnimationFrame(() => {
+    isScheduled = false;
+    showPrediction();
+  });
+}
