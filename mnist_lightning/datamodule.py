@@ -11,15 +11,10 @@ from torch import nn
 from torch.utils.data import DataLoader
 from typing_extensions import override
 
-<<<<<<< HEAD
 from mnist_lightning.data.datasets import DATASETS, SAMPLE, SAMPLE_DIR
-from mnist_lightning.data.download import check_mirrors, fetch, load
+from mnist_lightning.data.download import fetch, resolve_mirrors
 from mnist_lightning.data.in_memory import Batch, BatchLoader, IndexedImages, load_part
-=======
-from mnist_lightning.data import download, local_files
-from mnist_lightning.data.datasets import DATASETS, SAMPLE
-from mnist_lightning.data.in_memory import Batch, BatchLoader, IndexedImages, parse_idx
->>>>>>> h-data
+from mnist_lightning.data.local_files import load
 from mnist_lightning.errors import (
     InvalidArgumentError,
     MissingDataError,
@@ -92,7 +87,6 @@ class MNISTDataModule(LightningDataModule):
         check_number("val_fraction", val_fraction, above=0, below=1, hint="for example 0.2")
         check_integer("split_seed", split_seed, 0, 2**63 - 1)
         check_module("augment", augment, "maps images to images")
-<<<<<<< HEAD
         check_choice("dataset", dataset, DATASETS)
         check_choice("source", source, sources)
         check_paths("images", images, "it must name files, folders or patterns")
@@ -100,31 +94,13 @@ class MNISTDataModule(LightningDataModule):
             raise InvalidArgumentError("images", images, f"it requires MNIST, not {dataset}")
         data_dir = str(data_dir)  # checkpoints must contain plain values only
         # URLs may contain passwords, and modules are not plain values.
-=======
-        images = [images] if isinstance(images, str) else images
-        check(
-            "images",
-            images,
-            lambda value: value is None or (value and all(map(_is_path, value))),
-            "it must name files, folders, or patterns such as 'scans/*.png'",
-        )
-        check(
-            "images",
-            images,
-            lambda value: value is None or dataset == "MNIST",
-            f"pictures are prepared as MNIST's digits are, and dataset is {dataset}",
-        )
-        data_dir = str(data_dir)  # a Path could not be read from a checkpoint again
-        self._mirrors = download.resolve_mirrors(mirrors, DATASETS[dataset])
-        # URLs may hold passwords, and a module could not be read from a checkpoint again.
->>>>>>> h-data
         self.save_hyperparameters(ignore=["mirrors", "augment", "images"])
         self.data_dir = Path(data_dir).expanduser()
         self.batch_size = batch_size
         self.val_fraction = val_fraction
         self.split_seed = split_seed
         self.source = source
-        self.mirrors = check_mirrors(mirrors, DATASETS[dataset])
+        self.mirrors = resolve_mirrors(mirrors, DATASETS[dataset])
         self.augment = augment
         self.images = images
         self.dataset = DATASETS[dataset]
@@ -185,13 +161,8 @@ class MNISTDataModule(LightningDataModule):
         files, self._files = self._files, {}
         if self.source != "sample":
             try:
-<<<<<<< HEAD
                 # Only one process of each machine has downloaded, and thereby read, the files.
                 files = files or load(self.data_dir, self.dataset)
-=======
-                # Only one process of a machine has fetched them.
-                files = files or local_files.load(self.data_dir, self.dataset)
->>>>>>> h-data
                 self.source = "mnist"
             except MissingDataError as error:
                 if not self._allows_sample:
@@ -200,64 +171,17 @@ class MNISTDataModule(LightningDataModule):
                 self.source = "sample"
                 log.warning("%s", self.fallback_notice)
         if self.source == "sample":
-<<<<<<< HEAD
             files = load(SAMPLE_DIR, SAMPLE)
         self.hparams["source"] = self.source  # saved in checkpoints
         return files
-=======
-            files = local_files.load(SAMPLE_DIR, SAMPLE)
-        self.hparams["source"] = self.source  # a checkpoint tells what its weights were trained on
-
-        whole = IndexedImages(_images(files, "train"), _labels(files, "train"))
-        generator = torch.Generator().manual_seed(self.split_seed)
-        order = torch.randperm(len(whole), generator=generator)
-        val_size = round(len(whole) * self.val_fraction)
-        if not 0 < val_size < len(whole):
-            raise InvalidArgumentError(
-                "val_fraction",
-                self.val_fraction,
-                f"of {len(whole):,} images it must leave some to train and some to validate",
-            )
-        self.train_set, self.val_set = (
-            whole.subset(order[val_size:]),
-            whole.subset(order[:val_size]),
-        )
-        test = IndexedImages(_images(files, "t10k"), _labels(files, "t10k"))
-        self.test_set = test.subset(torch.arange(len(test)))
-
-    def share_of_batch(self, processes: int) -> int:
-        """Returns how many images of a training batch each of several processes takes.
-
-        Raises:
-            InvalidArgumentError: If they cannot be shared out evenly.
-        """
-        check(
-            "batch_size",
-            self.batch_size,
-            lambda value: value % processes == 0,
-            f"it must be a multiple of {processes}, the number of processes",
-        )
-        return self.batch_size // processes
-
-    @property
-    def fallback_notice(self) -> str | None:
-        """Says that and why the sample was used, and how to get MNIST; None if it was not."""
-        if self.fallback_reason is None:
-            return None
-        return (
-            "WARNING: this is not MNIST but the embedded sample of 5,000 MNIST digits (4,000 to "
-            f"train and validate, 1,000 to test).\n  Why: {self.fallback_reason}\n  For MNIST: "
-            f"connect to the network, or put the four files into {self.data_dir}, or name a mirror "
-            "with --data.mirrors or MNIST_MIRRORS."
-        )
->>>>>>> h-data
 
     @override
     def train_dataloader(self) -> DataLoader[Batch]:
         images = self._to_device(self.train_set)
         if self.augment is not None:
             # In a batch hook instead, it would replace the hook of the LightningModule.
-            images = images.augmented(self.augment)
+            augment = self.augment.to(images.labels.device)
+            images = IndexedImages(images.images, images.labels, augment)
         processes = self.trainer.world_size if self.trainer else 1
         return BatchLoader(images, batch_size=self.batch_size_per_process(processes), shuffle=True)
 
@@ -273,11 +197,7 @@ class MNISTDataModule(LightningDataModule):
     def predict_dataloader(self) -> DataLoader[Any]:
         if self._predicts_pictures:
             return DataLoader(self.pictures, batch_size=self.batch_size, collate_fn=torch.cat)
-<<<<<<< HEAD
-        return DataLoader(self.test_set, batch_size=self.batch_size)
-=======
-        return BatchLoader(self._here(self.test_set), batch_size=self.batch_size)
->>>>>>> h-data
+        return BatchLoader(self.test_set, batch_size=self.batch_size)
 
     def _evaluation_loader(self, images: IndexedImages) -> DataLoader[Batch]:
         sampler = None
@@ -310,7 +230,6 @@ class MNISTDataModule(LightningDataModule):
             return "your pictures"
         return SAMPLE.name if self.source == "sample" else self.dataset.name
 
-<<<<<<< HEAD
     @property
     def fallback_notice(self) -> str | None:
         """Why the sample is used, and how to get MNIST; None if MNIST is used as wanted."""
@@ -330,11 +249,3 @@ class MNISTDataModule(LightningDataModule):
     @property
     def _predicts_pictures(self) -> bool:
         return bool(self.images and self.trainer and self.trainer.predicting)
-=======
-def _images(files: dict[str, bytes], part: str) -> Tensor:
-    return parse_idx(files[f"{part}-images-idx3-ubyte"]).unsqueeze(1)
-
-
-def _labels(files: dict[str, bytes], part: str) -> Tensor:
-    return parse_idx(files[f"{part}-labels-idx1-ubyte"]).long()
->>>>>>> h-data

@@ -17,16 +17,9 @@ from trainers import quiet_trainer
 from typing_extensions import override
 
 from mnist_lightning import MNISTClassifier, MNISTDataModule
-<<<<<<< HEAD
 from mnist_lightning.data.datasets import DATASETS, SAMPLE, SAMPLE_DIR
-from mnist_lightning.data.download import load
-from mnist_lightning.data.in_memory import IndexedImages
-=======
-from mnist_lightning.data.datasets import DATASETS, SAMPLE
 from mnist_lightning.data.in_memory import IndexedImages
 from mnist_lightning.data.local_files import load
-from mnist_lightning.datamodule import SAMPLE_DIR
->>>>>>> h-data
 from mnist_lightning.errors import DataError, InvalidArgumentError, MissingDataError
 
 FASHION = Path("/usr/share/datasets/fashion-mnist")
@@ -280,21 +273,8 @@ def test_downloads_other_data_sets_in_the_same_way(
     torch.testing.assert_close(data.test_set.images.squeeze(1), files.images["t10k"])
 
 
-<<<<<<< HEAD
-def test_checksums_are_complete() -> None:
-    sums = [file.sha256 for dataset in DATASETS.values() for file in dataset.files.values()]
-    assert len({*sums}) == 12
-    assert all(re.fullmatch("[0-9a-f]{64}", one) for one in sums)
-    compressed = [any(file.compressed for file in one.files.values()) for one in DATASETS.values()]
-    assert compressed == [False, False, True]  # KMNIST publishes those of its .gz files only
-
-
 @pytest.mark.skipif(not FASHION.exists(), reason="requires Debian's dataset-fashion-mnist")
 def test_reads_fashion_mnist_of_debian(tmp_path: Path) -> None:
-=======
-@pytest.mark.skipif(not FASHION.exists(), reason="Debian's dataset-fashion-mnist is not there")
-def test_fashion_mnist_of_debian_is_the_published_one(tmp_path: Path) -> None:
->>>>>>> h-data
     data = MNISTDataModule(str(FASHION), dataset="FashionMNIST")
     data.prepare_data()
     data.setup("fit")

@@ -3,16 +3,13 @@
 import os
 import sys
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import torch
-import yaml
 from jsonargparse import Namespace
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch import Trainer
 from lightning.pytorch.cli import ArgsType, LightningArgumentParser, LightningCLI
-from lightning.pytorch.utilities import rank_zero_only
 from typing_extensions import override
 
 from mnist_lightning.callbacks.save_run_config import SaveRunConfig
@@ -22,25 +19,25 @@ from mnist_lightning.cli.compatibility import check_compatibility
 from mnist_lightning.cli.console import console
 from mnist_lightning.cli.export import ExportingTrainer, Format, export
 from mnist_lightning.cli.fit import fit
-from mnist_lightning.cli.parser import OneSentenceParser, check_command_line
+from mnist_lightning.cli.options import parse_options, resumes, resumes_in_place
+from mnist_lightning.cli.parser import OneSentenceParser
 from mnist_lightning.cli.predict import predict
 from mnist_lightning.cli.processes import check_strategy, kill_child_processes, leave_process_group
 from mnist_lightning.cli.session import Session
 from mnist_lightning.cli.trainer_defaults import (
     TRAINER_DEFAULTS,
     default_callbacks,
-    with_checkpoint_io,
+    open_run,
+    trainer_options,
 )
 from mnist_lightning.datamodule import MNISTDataModule
 from mnist_lightning.errors import (
-    CheckpointError,
     InvalidArgumentError,
     UsageError,
     check_integer,
 )
 from mnist_lightning.runs.folder import Run
-from mnist_lightning.runs.tensorboard import EpochTensorBoardLogger
-from mnist_lightning.runs.weights import Weights, find_weights
+from mnist_lightning.runs.weights import Weights
 
 
 def main(args: Sequence[str] | None = None) -> "MNISTCLI":
@@ -124,48 +121,9 @@ class MNISTCLI(LightningCLI):
     @override
     def parse_arguments(self, parser: LightningArgumentParser, args: ArgsType) -> None:
         assert isinstance(args, list)
-        check_command_line(args)
-        self.config = parser.parse_args(args)
+        self.config, self.weights = parse_options(parser, args)
         self.subcommand = self.config.subcommand
-        options = self.options
-        check_integer("--seed_everything", options.seed_everything, 0, 2**32 - 1)
-        name = options.ckpt_path if self.subcommand == "fit" else options.ckpt_path or "best"
-        if name == "":
-            raise InvalidArgumentError("--ckpt_path", name, "use best, last, pretrained or a path")
-        if name is None:
-            return
-        root = Path(options.trainer.default_root_dir or "")
-        self.weights = find_weights(name, root, allow_untrained=self.subcommand == "fit")
-        # The options of the weights come first, so that the user's own options override them.
-        position = args.index(self.subcommand) + 1
-        config = self._config_of_weights(self.weights)
-        self.config = parser.parse_args([*args[:position], "--config", config, *args[position:]])
-        if self.resumes:
-            self._check_resume(self.weights)
-        # LightningCLI would override the options, and import the classes named in the checkpoint.
-        self.options.ckpt_path = None
-
-    def _config_of_weights(self, weights: Weights) -> str:
-        run_config = weights.run_folder / "config.yaml"
-        if self.resumes_in_place and run_config.is_file():
-            return str(run_config)
-        options = weights.options()
-        if weights.is_pretrained:  # they may be used on other images than they were trained on
-            del options["data"]["source"]
-        return yaml.safe_dump(options)
-
-    def _check_resume(self, weights: Weights) -> None:
-        if "optimizer_states" not in weights.checkpoint:
-            raise CheckpointError(
-                f"{weights.path} contains no optimizer state, so training cannot be resumed from it"
-            )
-        rate = weights.options()["model"].get("learning_rate")
-        if rate not in (None, self.options.model.learning_rate):
-            raise InvalidArgumentError(
-                "--model.learning_rate",
-                self.options.model.learning_rate,
-                f"a resumed run keeps its own, {rate}, which is part of the optimizer state",
-            )
+        self.options.ckpt_path = None  # LightningCLI would read it in its own way
 
     @property
     def options(self) -> Namespace:
@@ -173,20 +131,9 @@ class MNISTCLI(LightningCLI):
         options: Namespace = self.config[self.subcommand]
         return options
 
-    @property
-    def resumes(self) -> bool:
-        """Whether the command resumes a training."""
-        is_own = self.weights is not None and not self.weights.is_pretrained
-        return self.subcommand == "fit" and is_own
-
-    @property
-    def resumes_in_place(self) -> bool:
-        """Whether it does so in the run folder of that training."""
-        return self.resumes and self.weights is not None and self.weights.name == "last"
-
     @override
     def before_instantiate_classes(self) -> None:
-        if self.resumes_in_place:
+        if resumes_in_place(self.subcommand, self.weights):
             self.save_config_kwargs["overwrite"] = True
         elif self.weights is not None:  # the config says which weights were used
             named = self.weights.is_pretrained
@@ -217,40 +164,15 @@ class MNISTCLI(LightningCLI):
         if options.barebones:  # Lightning's mode for measuring its overhead: nothing is written
             self.save_config_callback = None
             return super().instantiate_trainer(**kwargs)
-        if options.logger in (None, True, False):
-            kwargs |= self._open_run(options)
+        self.run = open_run(self.subcommand, options, self.weights)
+        kwargs |= trainer_options(self.subcommand, options, self.run)
         self.trainer_defaults["callbacks"] = default_callbacks(
-            self.subcommand, options, self.resumes, self.resumes_in_place
+            self.subcommand, options, self.weights
         )
-        kwargs["plugins"] = with_checkpoint_io(options.plugins)
         try:
             return super().instantiate_trainer(**kwargs)
         except (ValueError, MisconfigurationException) as error:
             raise UsageError(f"the Trainer rejected its options: {error}") from error
-
-    def _open_run(self, options: Namespace) -> dict[str, Any]:
-        """Opens the run folder, and returns the Trainer's options for it."""
-        if self.subcommand not in ("fit", "test", "predict") or options.fast_dev_run:
-            return {"logger": False}
-        root = Path(options.default_root_dir or "")
-        if self.resumes_in_place and self.weights:
-            self.run = Run(self.weights.run_folder, is_new=False)
-        else:
-            self.run = rank_zero_only(Run.create)(root)  # None in the other processes
-        trainer_options: dict[str, Any] = {"logger": False}
-        if self.run:
-            root = self.run.path.parent.parent
-            trainer_options["default_root_dir"] = str(self.run.path)
-        if self.subcommand == "fit":
-            if self.run:
-                self.run.lock()
-            if options.logger is not False:
-                trainer_options["logger"] = EpochTensorBoardLogger(
-                    root,
-                    version=self.run.path.name if self.run else None,
-                    log_graph=not self.resumes_in_place,
-                )
-        return trainer_options
 
     @override
     def after_instantiate_classes(self) -> None:
@@ -270,7 +192,7 @@ class MNISTCLI(LightningCLI):
             self.model,
             self.datamodule,
             self.weights,
-            resumes=self.resumes,
+            resumes=resumes(self.subcommand, self.weights),
             from_pretrained=self.weights is not None and self.weights.is_pretrained,
             seed=self.options.seed_everything,
             has_folder=has_folder and not is_dry_run,

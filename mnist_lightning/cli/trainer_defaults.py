@@ -1,11 +1,13 @@
 """What the command line adds to the user's Trainer: callbacks, a logger, checkpoints."""
 
+from pathlib import Path
 from typing import Any
 
 from jsonargparse import Namespace
 from lightning.pytorch import Callback
 from lightning.pytorch.callbacks import ProgressBar
 from lightning.pytorch.plugins import CheckpointIO
+from lightning.pytorch.utilities import rank_zero_only
 
 from mnist_lightning.callbacks import (
     ConfusionMatrix,
@@ -21,7 +23,11 @@ from mnist_lightning.callbacks.resume_run import ResumeRun
 from mnist_lightning.callbacks.run_checkpoint import RunCheckpoint
 from mnist_lightning.callbacks.stop_on_divergence import StopOnDivergence
 from mnist_lightning.callbacks.stop_on_sigterm import StopOnSigterm
+from mnist_lightning.cli.options import resumes, resumes_in_place
 from mnist_lightning.runs.checkpoints import RunCheckpointIO
+from mnist_lightning.runs.folder import Run
+from mnist_lightning.runs.tensorboard import EpochTensorBoardLogger
+from mnist_lightning.runs.weights import Weights
 
 TRAINER_DEFAULTS = {
     "devices": 1,
@@ -32,8 +38,56 @@ TRAINER_DEFAULTS = {
 }
 
 
+def open_run(subcommand: str, options: Namespace, weights: Weights | None) -> Run | None:
+    """Opens the run folder of a command.
+
+    Args:
+        subcommand: The command.
+        options: The user's options of the Trainer.
+        weights: The weights of the command, if any.
+
+    Returns:
+        The run, or None if the command writes no files, if a logger of the user determines the
+        folder, or in all processes but the first.
+    """
+    writes_files = subcommand in ("fit", "test", "predict") and not options.fast_dev_run
+    if options.logger not in (None, True, False) or not writes_files:
+        return None
+    if weights is not None and resumes_in_place(subcommand, weights):
+        run: Run | None = Run(weights.run_folder, is_new=False)
+    else:
+        run = rank_zero_only(Run.create)(Path(options.default_root_dir or ""))
+    if run and subcommand == "fit":
+        run.lock()
+    return run
+
+
+def trainer_options(subcommand: str, options: Namespace, run: Run | None) -> dict[str, Any]:
+    """Returns options of the Trainer that the user has not set: logger, folder, checkpoint plugin.
+
+    Args:
+        subcommand: The command.
+        options: The user's options of the Trainer.
+        run: The run folder, if there is one.
+    """
+    defaults: dict[str, Any] = {"plugins": _as_list(options.plugins)}
+    if not any(isinstance(plugin, CheckpointIO) for plugin in defaults["plugins"]):
+        defaults["plugins"].append(RunCheckpointIO())
+    if options.logger not in (None, True, False):
+        return defaults
+    defaults["logger"] = False
+    if run:
+        defaults["default_root_dir"] = str(run.path)
+    if subcommand == "fit" and options.logger is not False and not options.fast_dev_run:
+        root = run.path.parents[1] if run else Path(options.default_root_dir or "")
+        version = run.path.name if run else None
+        is_new = run is None or run.is_new
+        defaults["logger"] = EpochTensorBoardLogger(root, version=version, log_graph=is_new)
+    return defaults
+
+
 def default_callbacks(
-    subcommand: str, options: Namespace, resumes: bool, resumes_in_place: bool
+    subcommand: str, options: Namespace, weights: Weights | None
 ) -> list[Callback]:
     """Returns the callbacks that a command adds to the user's.
 
@@ -41,8 +95,7 @@ def default_callbacks(
         subcommand: The command.
         options: The user's options of the Trainer. A callback of the user replaces the default one
             of the same class, and any progress bar replaces the default one.
-        resumes: Whether a training is resumed.
-        resumes_in_place: Whether it is resumed in its own run folder.
+        weights: The weights of the command, if any.
     """
     callbacks: list[Callback] = [StopOnSigterm()]
     if options.enable_progress_bar is not False:
@@ -51,7 +104,7 @@ def default_callbacks(
         callbacks += [SeedEveryEpoch(), LearningCurves(), TrainingImages(), FirstLayerFilters()]
     if subcommand in ("fit", "test"):
         callbacks += [PredictionGrid(), ConfusionMatrix(), MisclassifiedGrid()]
-    if resumes:
+    if resumes(subcommand, weights):
         callbacks.append(ResumeRun())
     if subcommand == "fit":
         callbacks.append(StopOnDivergence())
@@ -62,9 +115,10 @@ def default_callbacks(
         if not any(_replaces(user_callback, callback) for user_callback in of_user)
     ]
     if subcommand == "fit" and options.enable_checkpointing is not False:
+        is_resumed = resumes_in_place(subcommand, weights)
         if options.limit_val_batches != 0:
-            callbacks.append(RunCheckpoint("best", resumes_in_place, monitor="val/loss"))
-        callbacks.append(RunCheckpoint("last", resumes_in_place))
+            callbacks.append(RunCheckpoint("best", is_resumed, monitor="val/loss"))
+        callbacks.append(RunCheckpoint("last", is_resumed))
     return callbacks
 
 
@@ -73,15 +127,6 @@ def _replaces(user_callback: Callback, callback: Callback) -> bool:
     return isinstance(user_callback, kind)
 
 
-def with_checkpoint_io(plugins: Any) -> list[Any]:
-    """Returns the user's plugins, and ``RunCheckpointIO`` unless they contain a CheckpointIO."""
-    plugins = _as_list(plugins)
-    if any(isinstance(plugin, CheckpointIO) for plugin in plugins):
-        return plugins
-    return [*plugins, RunCheckpointIO()]
-
-
 def _as_list(value: Any) -> list[Any]:
-    if value is None:
-        return []
-    return [*value] if isinstance(value, list) else [value]
+    values = value if isinstance(value, list) else [value]
+    return [value for value in values if value is not None]

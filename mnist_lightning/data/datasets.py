@@ -1,6 +1,7 @@
 """The data sets in MNIST's IDX format: names, checksums, mirrors and classes."""
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import NamedTuple
 
 
@@ -54,6 +55,7 @@ def _files(
 
 
 # The bundled sample: see sample/README.md.
+SAMPLE_DIR = Path(__file__).parent / "sample"
 SAMPLE = IdxDataset(
     "MNIST sample",
     _files(

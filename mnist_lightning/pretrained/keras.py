@@ -45,7 +45,7 @@ _SHAPES = {
 }
 
 
-def read(path: Path) -> tuple[dict[str, Tensor], float | None]:
+def read_keras(path: Path) -> tuple[dict[str, Tensor], float | None]:
     """Reads the weights of the notebook's model without running code from the file.
 
     Args:

@@ -178,13 +178,8 @@ def test_only_the_first_process_writes_and_runs_resume_exactly(tmp_path: Path) -
 
 @pytest.fixture
 def mnist_server(server: Server, mnist_mirror: str) -> Server:
-<<<<<<< HEAD
     """A mirror of MNIST on this machine that counts requests."""
-    for name in NAMES:
-=======
-    """A mirror on this machine that counts who asks it for MNIST."""
     for name in FILE_NAMES:
->>>>>>> h-data
         with urlopen(f"{mnist_mirror}{name}.gz") as answer:
             server.answers[f"/{name}.gz"] = sending(answer.read())
     return server

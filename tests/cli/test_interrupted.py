@@ -281,15 +281,8 @@ def test_run_killed_at_any_moment_resumes_to_the_same_result(
 
 
 @pytest.mark.long
-<<<<<<< HEAD
-@pytest.mark.parametrize("kill_at", range(1, 11))
-def test_killed_download_is_repeated(tmp_path: Path, mnist_mirror: str, kill_at: int) -> None:
-=======
 @pytest.mark.parametrize("kill_at", range(1, 9))  # each of four files is flushed and renamed
-def test_a_download_that_is_killed_begins_again_by_itself(
-    tmp_path: Path, mnist_mirror: str, kill_at: int
-) -> None:
->>>>>>> h-data
+def test_killed_download_is_repeated(tmp_path: Path, mnist_mirror: str, kill_at: int) -> None:
     process = start(tmp_path, ["download", mnist_mirror], kill_at)
     process.communicate(timeout=120)
     assert process.returncode == -signal.SIGKILL
@@ -297,10 +290,5 @@ def test_a_download_that_is_killed_begins_again_by_itself(
     data.prepare_data()
     data.setup("fit")
     assert len(data.train_set) + len(data.val_set) == 60_000
-<<<<<<< HEAD
     names = {path.name for path in (tmp_path / "data" / "MNIST" / "raw").iterdir()}
-    assert set(NAMES) <= names
-=======
-    whole = {path.name for path in (tmp_path / "data" / "MNIST" / "raw").iterdir()}
-    assert set(FILE_NAMES) <= whole
->>>>>>> h-data
+    assert set(FILE_NAMES) <= names
