@@ -364,7 +364,7 @@ def test_configs_run_from_any_folder_and_are_documented(
     assert f"#   python -m mnist_lightning fit --config configs/{path.name}\n" in text
     assert f"]({path.name})" in (ROOT / "configs" / "README.md").read_text(encoding="utf-8")
     shorten = [*SHORTEN, "--trainer.max_epochs=2"]
-    if "dataset:" in text:  # there is no sample of other datasets
+    if "dataset:" in text:  # other datasets have no sample
         files.write(workdir)
         shorten[0] = "--data.data_dir=."
     main(["fit", "--config", str(path), *shorten])
