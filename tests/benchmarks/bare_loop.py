@@ -1,42 +1,42 @@
-"""The honest yardstick: the same network in a loop by hand, with nothing around it.
+"""Times the same network in a hand-written training loop, as a lower bound.
 
-Images lie in memory as float32 (on a GPU, in its memory), batches are one indexing call, Adam is
-fused, and loss and accuracy are summed where the data are and read once an epoch.
+The images are kept in memory as float32 (on a GPU in its memory), a batch is one indexing call,
+Adam is fused, and loss and accuracy are accumulated on the device and read once an epoch.
 """
 
 import os
 import time
 
 import torch
-from contender import arguments, peak_memory, report
+from contender import parse_arguments, peak_memory, print_result
 from torch import Tensor
 from torch.nn import functional
 from torch.optim import Adam
 
 from mnist_lightning import DigitCNN, MNISTDataModule
 
-IMPORTS = peak_memory()
+IMPORT_MEMORY = peak_memory()
 
 
 def main() -> None:
-    """Trains for some epochs, each followed by validation, then tests the last weights."""
-    options = arguments()
-    os.environ.pop("PYTORCH_NVML_BASED_CUDA_CHECK", None)  # importing Lightning makes Adam slower
+    """Trains and validates for some epochs, then tests the weights of the last one."""
+    options = parse_arguments()
+    os.environ.pop("PYTORCH_NVML_BASED_CUDA_CHECK", None)  # set by Lightning; slows Adam down
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     torch.manual_seed(options.seed)
     data = MNISTDataModule(str(options.data_dir), source="mnist")
     data.setup("fit")
     train, val, test = (
-        (part.images.to(device).float().div_(255), part.labels.to(device))
-        for part in (data.train_set, data.val_set, data.test_set)
+        (images.images.to(device).float().div_(255), images.labels.to(device))
+        for images in (data.train_set, data.val_set, data.test_set)
     )
     network = DigitCNN().to(device)
     optimizer = Adam(network.parameters(), eps=1e-7, fused=True, capturable=options.capture)
-    chosen = torch.zeros(options.batch_size, dtype=torch.long, device=device)
+    batch_indices = torch.zeros(options.batch_size, dtype=torch.long, device=device)
     total, correct = torch.zeros((), device=device), torch.zeros((), device=device)
 
-    def step(chosen: Tensor) -> None:
-        images, labels = (part.index_select(0, chosen) for part in train)
+    def step(indices: Tensor) -> None:
+        images, labels = (tensor.index_select(0, indices) for tensor in train)
         logits = network(images)
         loss = functional.cross_entropy(logits, labels)
         torch.autograd.backward(loss)
@@ -45,16 +45,16 @@ def main() -> None:
         total.add_(loss.detach() * len(labels))
         correct.add_((logits.argmax(dim=1) == labels).sum())
 
-    if options.capture:  # warm-up and capture, as in PyTorch's notes on CUDA graphs
+    if options.capture:  # warm-up and capture as in PyTorch's notes on CUDA graphs
         stream = torch.cuda.Stream()  # type: ignore[no-untyped-call]
         stream.wait_stream(torch.cuda.current_stream())
         with torch.cuda.stream(stream):
             for _ in range(3):
-                step(chosen)
+                step(batch_indices)
         torch.cuda.current_stream().wait_stream(stream)
         graph = torch.cuda.CUDAGraph()
         with torch.cuda.graph(graph):
-            step(chosen)
+            step(batch_indices)
 
     begin = time.perf_counter()
     for epoch in range(1, options.epochs + 1):
@@ -64,7 +64,7 @@ def main() -> None:
         order = torch.randperm(len(train[1]), device=device)
         for indices in torch.split(order, options.batch_size):
             if options.capture and len(indices) == options.batch_size:
-                chosen.copy_(indices)
+                batch_indices.copy_(indices)
                 graph.replay()
             else:
                 step(indices)
@@ -73,21 +73,21 @@ def main() -> None:
         loss, accuracy = evaluate(network, *val, options.batch_size)
         print(f"val {loss:.4f} {accuracy:.2%}", flush=True)
     seconds = time.perf_counter() - begin
-    report(seconds, evaluate(network, *test, options.batch_size)[1], IMPORTS)
+    print_result(seconds, evaluate(network, *test, options.batch_size)[1], IMPORT_MEMORY)
 
 
 @torch.inference_mode()
 def evaluate(
     network: DigitCNN, images: Tensor, labels: Tensor, batch_size: int
 ) -> tuple[float, float]:
-    """Returns mean loss and accuracy."""
+    """Returns the mean loss and the accuracy."""
     network.eval()
-    size = 4 * batch_size  # as ours
+    size = 4 * batch_size  # as in MNISTDataModule
     total, correct = torch.zeros_like(images[0, 0, 0, 0]), torch.zeros_like(labels[0])
-    for batch, wanted in zip(torch.split(images, size), torch.split(labels, size), strict=True):
+    for batch, targets in zip(torch.split(images, size), torch.split(labels, size), strict=True):
         logits = network(batch)
-        total += functional.cross_entropy(logits, wanted, reduction="sum")
-        correct += (logits.argmax(dim=1) == wanted).sum()
+        total += functional.cross_entropy(logits, targets, reduction="sum")
+        correct += (logits.argmax(dim=1) == targets).sum()
     return total.item() / len(labels), correct.item() / len(labels)
 
 

@@ -1,4 +1,4 @@
-"""Ends a fit after its first training step and says when that was."""
+"""A callback that ends a fit after its first training step."""
 
 import os
 import time
@@ -8,7 +8,10 @@ from lightning.pytorch import Callback
 
 
 class FirstStep(Callback):
-    """For ``--trainer.callbacks+=first_step.FirstStep``."""
+    """Prints the time of the first training step and exits.
+
+    Used as ``--trainer.callbacks+=first_step.FirstStep``.
+    """
 
     def on_train_batch_end(self, *args: Any) -> None:
         print(time.monotonic(), flush=True)

@@ -1,30 +1,30 @@
-"""The notebook: Keras on TensorFlow, in a virtual environment of its own."""
+"""Times the notebook in Keras on TensorFlow; requires a virtual environment with TensorFlow."""
 
 import os
 import time
 from pathlib import Path
 
 import numpy as np
-from contender import arguments, peak_memory, report
+from contender import parse_arguments, peak_memory, print_result
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 import keras
 from keras import layers
 
-IMPORTS = peak_memory()
+IMPORT_MEMORY = peak_memory()
 
 
-def load(folder: Path, part: str) -> tuple[np.ndarray, np.ndarray]:
-    """Reads images, scaled to 0-1, and labels."""
-    raw = folder / "MNIST" / "raw"
+def load(data_dir: Path, part: str) -> tuple[np.ndarray, np.ndarray]:
+    """Reads images, scaled to [0, 1], and labels."""
+    raw = data_dir / "MNIST" / "raw"
     images = np.fromfile(raw / f"{part}-images-idx3-ubyte", np.uint8, offset=16)
     labels = np.fromfile(raw / f"{part}-labels-idx1-ubyte", np.uint8, offset=8)
     return images.reshape(-1, 28, 28, 1).astype("float32") / 255, labels.astype("int64")
 
 
 if __name__ == "__main__":
-    options = arguments()
+    options = parse_arguments()
     keras.utils.set_random_seed(options.seed)
     train, test = load(options.data_dir, "train"), load(options.data_dir, "t10k")
     model = keras.Sequential(
@@ -51,4 +51,4 @@ if __name__ == "__main__":
     )
     seconds = time.perf_counter() - begin
     loss, accuracy = model.evaluate(*test, verbose=0)
-    report(seconds, accuracy, IMPORTS, loss)
+    print_result(seconds, accuracy, IMPORT_MEMORY, loss)

@@ -1,14 +1,14 @@
-"""The template way: as most Lightning templates and tutorials write it.
+"""Times the network written as in most Lightning templates and tutorials; requires torchvision.
 
-A torchvision data set with ``ToTensor``, plain DataLoaders, metrics that are logged each step with
-the progress bar, Lightning's default logger and callbacks.
+It uses a torchvision dataset with ``ToTensor``, plain DataLoaders, metrics that are logged in every
+step and shown in the progress bar, and Lightning's default logger and callbacks.
 """
 
 import time
 from pathlib import Path
 
 import torch
-from contender import arguments, peak_memory, report
+from contender import parse_arguments, peak_memory, print_result
 from lightning.pytorch import LightningDataModule, LightningModule, Trainer, seed_everything
 from torch import Tensor, nn
 from torch.nn import functional
@@ -17,7 +17,7 @@ from torchmetrics.classification import MulticlassAccuracy
 from torchvision.datasets import MNIST
 from torchvision.transforms import ToTensor
 
-IMPORTS = peak_memory()
+IMPORT_MEMORY = peak_memory()
 Batch = tuple[Tensor, Tensor]
 
 
@@ -29,8 +29,8 @@ class Data(LightningDataModule):
         self.folder, self.batch_size = folder, batch_size
 
     def setup(self, stage: str) -> None:
-        whole = MNIST(self.folder, train=True, transform=ToTensor())
-        self.train, self.val = random_split(whole, [48_000, 12_000])
+        dataset = MNIST(self.folder, train=True, transform=ToTensor())
+        self.train, self.val = random_split(dataset, [48_000, 12_000])
         self.test = MNIST(self.folder, train=False, transform=ToTensor())
 
     def train_dataloader(self) -> DataLoader[Batch]:
@@ -91,7 +91,7 @@ class Model(LightningModule):
 
 
 if __name__ == "__main__":
-    options = arguments()
+    options = parse_arguments()
     seed_everything(options.seed)
     data, model = Data(options.data_dir, options.batch_size), Model()
     trainer = Trainer(max_epochs=options.epochs)
@@ -99,4 +99,4 @@ if __name__ == "__main__":
     trainer.fit(model, data)
     seconds = time.perf_counter() - begin
     (result,) = trainer.test(model, data, verbose=False)
-    report(seconds, result["test_acc"], IMPORTS)
+    print_result(seconds, result["test_acc"], IMPORT_MEMORY)
