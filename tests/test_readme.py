@@ -26,7 +26,7 @@ from torch.distributed.run import get_args_parser as torchrun_parser
 from mnist_lightning import MNISTDataModule
 from mnist_lightning.cli import main
 from mnist_lightning.data.in_memory import parse_idx
-from mnist_lightning.runs import checkpoints
+from mnist_lightning.runs import weights
 
 ROOT = Path(__file__).parent.parent
 FOLDERS = ("configs", "mnist_lightning", "tests")
@@ -113,8 +113,8 @@ def clone(workdir: Path, fitted: Run, monkeypatch: pytest.MonkeyPatch) -> Path:
         ImageDraw.Draw(paper).line((50, 20, 48, 80), fill=0, width=5)
         paper.save(workdir / name)
     # The model card replaces the weights of the package.
-    monkeypatch.setattr(checkpoints, "PRETRAINED", workdir / checkpoints.PRETRAINED.name)
-    shutil.copy(ROOT / "mnist_lightning" / "pretrained" / checkpoints.PRETRAINED.name, workdir)
+    monkeypatch.setattr(weights, "PRETRAINED", workdir / weights.PRETRAINED.name)
+    shutil.copy(ROOT / "mnist_lightning" / "pretrained" / weights.PRETRAINED.name, workdir)
     return workdir
 
 
@@ -172,7 +172,7 @@ def check_pretrained(folder: Path) -> None:
     """Checks that the model card writes a file like the one in the package."""
     described = []
     for path in (folder, ROOT / "mnist_lightning" / "pretrained"):
-        with safe_open(path / checkpoints.PRETRAINED.name, "pt") as file:
+        with safe_open(path / weights.PRETRAINED.name, "pt") as file:
             shapes = {name: file.get_slice(name).get_shape() for name in file.keys()}  # noqa: SIM118
             described.append((shapes, file.metadata()))
     assert described[0] == described[1]
