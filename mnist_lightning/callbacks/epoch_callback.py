@@ -2,9 +2,7 @@
 
 from typing import Any
 
-from lightning.pytorch import Callback, LightningModule, Trainer
-from lightning.pytorch.utilities.exceptions import SIGTERMException
-from typing_extensions import override
+from lightning.pytorch import Callback
 
 
 class EpochCallback(Callback):
@@ -21,18 +19,3 @@ class EpochCallback(Callback):
     on_after_backward: Any = None
     on_before_optimizer_step: Any = None
     on_train_batch_end: Any = None
-
-
-class EndCallback(EpochCallback):
-    """A callback that draws when a fit ends, in ``on_train_end``, also one that is stopped by hand.
-
-    One of several processes cannot, once it was stopped: it would wait for the others.
-    """
-
-    @override
-    def on_exception(
-        self, trainer: Trainer, pl_module: LightningModule, exception: BaseException
-    ) -> None:
-        by_hand = isinstance(exception, KeyboardInterrupt | SIGTERMException)
-        if by_hand and trainer.state.fn == "fit" and trainer.world_size == 1:
-            self.on_train_end(trainer, pl_module)

@@ -78,15 +78,9 @@ class EpochProgress(TQDMProgressBar):
 
     @override
     def on_exception(self, *args: Any) -> None:
-        # What is printed next would stand behind a bar that is still there.
-        for bar in (
-            self._train_progress_bar,
-            self._val_progress_bar,
-            self._test_progress_bar,
-            self._predict_progress_bar,
-        ):
-            if bar is not None:
-                bar.close()
+        for bar in vars(self).values():
+            if isinstance(bar, Tqdm):
+                bar.close()  # else the error message would be printed on the same line
 
     @override
     def get_metrics(self, trainer: Trainer, pl_module: LightningModule) -> dict[str, Any]:

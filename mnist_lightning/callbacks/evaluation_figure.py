@@ -16,13 +16,13 @@ from mnist_lightning.callbacks.batches import (
     logits_of,
 )
 from mnist_lightning.callbacks.captions import title
-from mnist_lightning.callbacks.epoch_callback import EndCallback
+from mnist_lightning.callbacks.end_of_fit import EndOfFitCallback
 from mnist_lightning.figures.publish import is_dry_run, publish
 
 log = logging.getLogger(__name__)
 
 
-class EvaluationFigure(EndCallback):
+class EvaluationFigure(EndOfFitCallback):
     """Draws a figure of what a model makes of the validation images, then of the test images.
 
     It needs batches that begin with images and labels, and logits ``(N, num_classes)``: what

@@ -7,14 +7,14 @@ from torch import nn
 from typing_extensions import override
 
 from mnist_lightning.callbacks.captions import title
-from mnist_lightning.callbacks.epoch_callback import EndCallback
+from mnist_lightning.callbacks.end_of_fit import EndOfFitCallback
 from mnist_lightning.figures.grids import plot_filters
 from mnist_lightning.figures.publish import publish
 
 log = logging.getLogger(__name__)
 
 
-class FirstLayerFilters(EndCallback):
+class FirstLayerFilters(EndOfFitCallback):
     """Draws the kernels of the first convolution at the end of a fit.
 
     The figure is ``filters.png`` in the run folder and an image in TensorBoard.

@@ -5,13 +5,12 @@ import re
 from math import nan
 from typing import Any
 
-from lightning.pytorch import LightningModule, Trainer
+from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.loggers import TensorBoardLogger
 from matplotlib.figure import Figure
 from typing_extensions import override
 
 from mnist_lightning.callbacks.captions import title
-from mnist_lightning.callbacks.epoch_callback import EpochCallback
 from mnist_lightning.errors import check
 from mnist_lightning.figures.learning_curves import plot_learning_curves
 from mnist_lightning.figures.publish import publish
@@ -19,7 +18,7 @@ from mnist_lightning.figures.publish import publish
 log = logging.getLogger(__name__)
 
 
-class LearningCurves(EpochCallback):
+class LearningCurves(Callback):
     """Draws training against validation loss and accuracy after every epoch.
 
     The figure is ``curves.png`` in the run folder and an image in TensorBoard, where the tab
@@ -56,7 +55,8 @@ class LearningCurves(EpochCallback):
     @property
     @override
     def state_key(self) -> str:
-        return self._generate_state_key(loss=self.loss, accuracy=self.accuracy)
+        arguments = {"loss": self.loss, "accuracy": self.accuracy}
+        return f"{type(self).__qualname__}{arguments!r}"
 
     @override
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:

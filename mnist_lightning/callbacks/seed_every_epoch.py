@@ -6,15 +6,13 @@ from typing import Any
 
 import numpy as np
 import torch
-from lightning.pytorch import LightningModule, Trainer
+from lightning.pytorch import Callback, LightningModule, Trainer
 from typing_extensions import override
-
-from mnist_lightning.callbacks.epoch_callback import EpochCallback
 
 GIVEN_SEED = "PL_GLOBAL_SEED"  # where seed_everything leaves it
 
 
-class SeedEveryEpoch(EpochCallback):
+class SeedEveryEpoch(Callback):
     """Makes all that an epoch draws at random a function of seed, epoch and process.
 
     A run that was broken off and goes on from the end of an epoch then shuffles, drops and distorts

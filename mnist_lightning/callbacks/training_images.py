@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import torch
-from lightning.pytorch import LightningModule, Trainer
+from lightning.pytorch import Callback, LightningModule, Trainer
 from torch import Tensor
 from typing_extensions import override
 
@@ -17,14 +17,13 @@ from mnist_lightning.callbacks.batches import (
     images_and_labels,
 )
 from mnist_lightning.callbacks.captions import class_names, title
-from mnist_lightning.callbacks.epoch_callback import EpochCallback
 from mnist_lightning.figures.grids import plot_training_images
 from mnist_lightning.figures.publish import is_dry_run, publish
 
 log = logging.getLogger(__name__)
 
 
-class TrainingImages(EpochCallback):
+class TrainingImages(Callback):
     """Draws the first images of a fit as the network sees them: scaled, augmented, shuffled.
 
     The figure is ``training_images.png`` in the run folder and an image in TensorBoard. Needs

@@ -13,6 +13,7 @@ from tensorboard.compat.proto.summary_pb2 import Summary
 
 from mnist_lightning.figures.style import STYLE
 from mnist_lightning.files import write_atomically
+from mnist_lightning.runs.tensorboard import write_summary
 
 MAX_COLOURS = 4096  # of a figure without photographs, which 256 colours still look like
 
@@ -42,7 +43,7 @@ def publish(trainer: Trainer, draw: Callable[[], Figure], name: str, tag: str, e
     summary = Summary(value=[Summary.Value(tag=f"figures/{tag}", image=image)])
     for logger in trainer.loggers:
         if isinstance(logger, TensorBoardLogger):
-            logger.experiment._get_file_writer().add_summary(summary, epoch)
+            write_summary(logger, summary, epoch)
 
 
 @STYLE

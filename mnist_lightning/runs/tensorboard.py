@@ -15,6 +15,7 @@ from lightning.pytorch.core.module import _jit_is_scripting
 from lightning.pytorch.loggers import TensorBoardLogger
 from lightning.pytorch.utilities import rank_zero_only
 from tensorboard.compat.proto.event_pb2 import Event, SessionLog
+from tensorboard.compat.proto.summary_pb2 import Summary
 from torch import Tensor
 from typing_extensions import override
 
@@ -118,3 +119,12 @@ class EpochTensorBoardLogger(TensorBoardLogger):
         finally:
             model.train(training)
         self._log_graph = False
+
+
+def write_summary(logger: TensorBoardLogger, summary: Summary, step: int) -> None:
+    """Writes a summary into the logger's event file, also after the logger was closed.
+
+    Lightning closes the logger at the end of a fit. The public ``file_writer`` is then None,
+    whereas ``_get_file_writer`` opens a new event file.
+    """
+    logger.experiment._get_file_writer().add_summary(summary, step)

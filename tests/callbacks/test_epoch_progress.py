@@ -83,20 +83,30 @@ def test_a_terminal_also_gets_a_bar_that_vanishes(
     assert re.fullmatch(LINE.format(2), second)
 
 
-@pytest.mark.parametrize("hook", ["on_train_batch_end", "on_validation_batch_end"])
-def test_nothing_of_a_bar_stays_when_a_run_is_broken_off(
+@pytest.mark.parametrize(
+    ("hook", "title", "num_sanity_val_steps"),
+    [
+        ("on_train_batch_end", "Epoch 1/2:", 0),
+        ("on_validation_batch_end", "Validation", 0),
+        ("on_validation_batch_end", "Sanity Checking", 2),
+        ("on_test_batch_end", "Testing", 0),
+    ],
+)
+def test_error_removes_the_bars(
     sample: MNISTDataModule,
     capsys: pytest.CaptureFixture[str],
     monkeypatch: pytest.MonkeyPatch,
     hook: str,
+    title: str,
+    num_sanity_val_steps: int,
 ) -> None:
-    def fall_over(*args: Any) -> None:
-        raise RuntimeError("broken off")
+    def fail(*args: Any) -> None:
+        raise RuntimeError("failed")
 
     monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
-    monkeypatch.setattr(MNISTClassifier, hook, fall_over)
-    with pytest.raises(RuntimeError, match="broken off"):
-        fit(sample, num_sanity_val_steps=0)
+    monkeypatch.setattr(MNISTClassifier, hook, fail)
+    with pytest.raises(RuntimeError, match="failed"):
+        fit(sample, num_sanity_val_steps=num_sanity_val_steps)
     out = capsys.readouterr().out
-    assert "Epoch 1/2:" in out
-    assert screen(out) == []
+    assert title in out
+    assert not any("%" in line for line in screen(out))

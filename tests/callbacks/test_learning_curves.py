@@ -120,6 +120,12 @@ def test_goes_on_after_a_resume(tmp_path: Path, sample: MNISTDataModule) -> None
         assert values[:2] == first.history[name]
 
 
+def test_state_key_matches_earlier_checkpoints() -> None:
+    assert LearningCurves().state_key == (
+        "LearningCurves{'loss': ('train/loss', 'val/loss'), 'accuracy': ('train/acc', 'val/acc')}"
+    )
+
+
 def test_epochs_are_right_where_a_checkpoint_knows_more_or_less(
     tmp_path: Path, sample: MNISTDataModule
 ) -> None:
