@@ -1,4 +1,4 @@
-"""What the first layer looks for."""
+"""The filters of the first convolution."""
 
 import logging
 
@@ -15,7 +15,7 @@ log = logging.getLogger(__name__)
 
 
 class FirstLayerFilters(EndOfFitCallback):
-    """Draws the kernels of the first convolution at the end of a fit.
+    """Plots the kernels of the model's first ``Conv2d`` at the end of a fit.
 
     The figure is ``filters.png`` in the run folder and an image in TensorBoard.
 
@@ -28,21 +28,23 @@ class FirstLayerFilters(EndOfFitCallback):
     @override
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         if _first_convolution(pl_module) is None and trainer.is_global_zero:
-            log.warning("FirstLayerFilters draws nothing: it needs a model with a Conv2d")
+            log.warning("FirstLayerFilters is disabled: it requires a model with a Conv2d")
 
     @override
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         layer = _first_convolution(pl_module)
-        if layer is not None:
-            heading = title(trainer, "filters of the first layer")
-            publish(
-                trainer,
-                lambda: plot_filters(layer.weight, heading),
-                "filters",
-                "filters",
-                trainer.current_epoch,
-            )
+        if layer is None:
+            return
+        heading = title(trainer, "filters of the first layer")
+        publish(
+            trainer,
+            lambda: plot_filters(layer.weight, heading),
+            "filters",
+            "filters",
+            trainer.current_epoch,
+        )
 
 
 def _first_convolution(pl_module: LightningModule) -> nn.Conv2d | None:
-    return next((one for one in pl_module.modules() if isinstance(one, nn.Conv2d)), None)
+    layers = (module for module in pl_module.modules() if isinstance(module, nn.Conv2d))
+    return next(layers, None)

@@ -1,4 +1,4 @@
-"""Progress in a log file and in a terminal."""
+"""The callback EpochProgress, in a log file and in a terminal."""
 
 import re
 import sys
@@ -17,6 +17,7 @@ LINE = (
 
 
 def fit(data: MNISTDataModule, max_epochs: int = 2, **kwargs: Any) -> None:
+    """Trains and tests a model with a progress bar."""
     trainer = Trainer(
         callbacks=[EpochProgress()],
         logger=False,
@@ -33,24 +34,24 @@ def fit(data: MNISTDataModule, max_epochs: int = 2, **kwargs: Any) -> None:
 
 
 def screen(out: str) -> list[str]:
-    """Returns the lines that a terminal shows in the end."""
+    """Returns the lines that a terminal shows after this output."""
     lines, row, column = [""], 0, 0
-    for piece in re.findall(r"\x1b\[A|\r|\n|[^\r\n\x1b]+", out):
-        if piece == "\x1b[A":
+    for token in re.findall(r"\x1b\[A|\r|\n|[^\r\n\x1b]+", out):
+        if token == "\x1b[A":  # one line up
             row -= 1
-        elif piece == "\r":
+        elif token == "\r":
             column = 0
-        elif piece == "\n":
+        elif token == "\n":
             row, column = row + 1, 0
             lines += [""] * (row + 1 - len(lines))
         else:
             line = lines[row].ljust(column)
-            lines[row] = line[:column] + piece + line[column + len(piece) :]
-            column += len(piece)
+            lines[row] = line[:column] + token + line[column + len(token) :]
+            column += len(token)
     return [line.strip() for line in lines if line.strip()]
 
 
-def test_a_log_file_gets_a_line_an_epoch_and_nothing_else(
+def test_log_file_gets_only_a_line_per_epoch(
     sample: MNISTDataModule, capsys: pytest.CaptureFixture[str]
 ) -> None:
     fit(sample)
@@ -59,7 +60,7 @@ def test_a_log_file_gets_a_line_an_epoch_and_nothing_else(
     assert re.fullmatch(LINE.format(2), second)
 
 
-def test_an_old_validation_is_not_repeated(
+def test_does_not_repeat_an_earlier_validation(
     sample: MNISTDataModule, capsys: pytest.CaptureFixture[str]
 ) -> None:
     fit(sample, check_val_every_n_epoch=2, max_epochs=3)
@@ -68,7 +69,7 @@ def test_an_old_validation_is_not_repeated(
     assert all("train/loss" in line for line in lines)
 
 
-def test_a_terminal_also_gets_a_bar_that_vanishes(
+def test_terminal_also_gets_a_bar_that_disappears(
     sample: MNISTDataModule,
     capsys: pytest.CaptureFixture[str],
     monkeypatch: pytest.MonkeyPatch,
