@@ -81,7 +81,7 @@ def workdir(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.fixture(scope="session")
 def sample() -> MNISTDataModule:
-    """The embedded sample, set up."""
+    """The bundled sample, set up."""
     data = MNISTDataModule(source="sample")
     data.setup("fit")
     return data

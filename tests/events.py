@@ -1,4 +1,4 @@
-"""What is in TensorBoard's event files."""
+"""Reads TensorBoard's event files."""
 
 import io
 from pathlib import Path
@@ -17,7 +17,7 @@ def _load(folder: str | Path) -> Any:
 
 
 def scalars(folder: str | Path) -> dict[str, list[tuple[int, float]]]:
-    """Returns the points of each curve, as step and value."""
+    """Returns the points ``(step, value)`` of each curve."""
     events = _load(folder)
     return {
         tag: [(event.step, event.value) for event in events.Scalars(tag)]
@@ -33,15 +33,15 @@ def steps(folder: str | Path) -> dict[str, list[int]]:
 
 
 def images(folder: str | Path, tag: str) -> list[Image.Image]:
-    """Returns the pictures under a tag."""
+    """Returns the images with a tag."""
     return [
         Image.open(io.BytesIO(event.encoded_image_string)) for event in _load(folder).Images(tag)
     ]
 
 
 def layouts(folder: str | Path) -> dict[str, dict[str, list[str]]]:
-    """Returns the charts of the tab Custom Scalars: the patterns of their curves."""
-    event = _load(folder).Tensors("custom_scalars__config__")[0]  # as TensorBoard does
+    """Returns the charts of the tab Custom Scalars: the tag patterns of each, by category."""
+    event = _load(folder).Tensors("custom_scalars__config__")[0]  # TensorBoard shows the first
     layout = Layout.FromString(event.tensor_proto.string_val[0])
     return {
         category.title: {chart.title: list(chart.multiline.tag) for chart in category.chart}
@@ -50,7 +50,7 @@ def layouts(folder: str | Path) -> dict[str, dict[str, list[str]]]:
 
 
 def hparams(folder: str | Path) -> tuple[dict[str, Any], list[str]]:
-    """Returns what the tab HParams shows of a run: its hyperparameters, and the metrics' names."""
+    """Returns a run's hyperparameters and names of metrics, as the tab HParams shows them."""
     contents = _load(folder).summary_metadata
     values = HParamsPluginData.FromString(
         contents["_hparams_/session_start_info"].plugin_data.content
@@ -66,16 +66,16 @@ def hparams(folder: str | Path) -> tuple[dict[str, Any], list[str]]:
 
 
 def graph(folder: str | Path) -> list[str]:
-    """Returns the names of the graph's nodes."""
+    """Returns the names of the nodes in the graph."""
     return [node.name for node in _load(folder).Graph().node]
 
 
 def events(folder: str | Path) -> list[str]:
-    """Returns what each event is, or its tag, in the order in which they were written."""
-    found = []
+    """Returns the tag of each event, or its type if it has none, in the order of writing."""
+    names = []
     for path in sorted(Path(folder).glob("events.*")):
         for raw in RawEventFileLoader(str(path)).Load():
             event = Event.FromString(raw)
             tags = [value.tag for value in event.summary.value]
-            found += tags or [event.WhichOneof("what")]
-    return [name for name in found if name != "file_version"]
+            names += tags or [event.WhichOneof("what")]
+    return [name for name in names if name != "file_version"]

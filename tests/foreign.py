@@ -8,15 +8,15 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader, TensorDataset
 
 
-class Foreign(LightningModule):
-    """Logs other names, in every step; its steps return a loss."""
+class ForeignClassifier(LightningModule):
+    """Logs metrics in every step, under names with underscores; its steps return the loss."""
 
     def __init__(self, features: int = 784, classes: int = 10) -> None:
         super().__init__()
         self.layer = nn.Linear(features, classes)
 
     def forward(self, images: Tensor) -> Tensor:
-        """Gives logits."""
+        """Returns logits."""
         logits: Tensor = self.layer(images.flatten(1))
         return logits
 
@@ -40,7 +40,7 @@ class Foreign(LightningModule):
 
 
 class TwoLayers(nn.Module):
-    """A network that knows nothing of Lightning."""
+    """A plain PyTorch network."""
 
     def __init__(self, hidden: int, classes: int = 10) -> None:
         super().__init__()
@@ -49,11 +49,11 @@ class TwoLayers(nn.Module):
         )
 
     def forward(self, images: Tensor) -> Tensor:
-        """Gives logits."""
+        """Returns logits."""
         logits: Tensor = self.layers(images)
         return logits
 
 
 def loader(*tensors: Tensor, batch_size: int = 4) -> DataLoader[tuple[Tensor, ...]]:
-    """Returns batches of these tensors."""
+    """Returns a loader of batches of these tensors."""
     return DataLoader(TensorDataset(*tensors), batch_size=batch_size)

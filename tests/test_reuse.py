@@ -1,4 +1,4 @@
-"""Our parts in projects that were not written for them, in the style of well-known templates."""
+"""Parts of this package in projects that follow well-known templates, and their parts in ours."""
 
 import sys
 from collections.abc import Callable
@@ -6,12 +6,10 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 import torch
-from drawings import PICTURES, Drawing
-from foreign import TwoLayers
-from foreign import loader as batches
+from drawings import FIGURE_FILES, Drawing, mosaic
+from foreign import TwoLayers, loader
 from lightning.pytorch import LightningDataModule, LightningModule, Trainer
 from lightning.pytorch.callbacks import ModelCheckpoint
 from lightning.pytorch.cli import LightningCLI
@@ -40,28 +38,28 @@ CONFIG: dict[str, Any] = {
     "model": {"hidden": 16, "lr": 0.05, "gamma": 0.9},
     "trainer": {"max_epochs": 2, "limit_train_batches": 4, "log_every_n_steps": 1},
 }
-MEAN, DEVIATION = 0.1307, 0.3081  # of MNIST's pixels
+MEAN, STANDARD_DEVIATION = 0.1307, 0.3081  # of MNIST's pixels
 
 
 class ConfigModule(LightningModule):
-    """Takes a dictionary, normalises batches itself, logs each step, gives logarithms."""
+    """Is configured by a dict, normalizes batches, logs every step, returns log-probabilities."""
 
     def __init__(self, config: dict[str, Any]) -> None:
         super().__init__()
         self.save_hyperparameters(config)
         self.l1 = nn.Linear(784, config["hidden"])
         self.l2 = nn.Linear(config["hidden"], 10)
-        self.darkest: list[float] = []
+        self.minima: list[float] = []
 
     def forward(self, x: Tensor) -> Tensor:
-        """Gives logarithms of probabilities."""
-        self.darkest.append(float(x.min()))
+        """Returns log-probabilities."""
+        self.minima.append(float(x.min()))
         logits: Tensor = self.l2(self.l1(x.flatten(1)).relu())
         return logits.log_softmax(dim=1)
 
     def on_after_batch_transfer(self, batch: Any, dataloader_idx: int) -> Any:
         x, y = batch
-        return (x - MEAN) / DEVIATION, y
+        return (x - MEAN) / STANDARD_DEVIATION, y
 
     def training_step(self, batch: Any, batch_idx: int) -> dict[str, Any]:
         x, y = batch
@@ -92,7 +90,7 @@ class ConfigModule(LightningModule):
 
 
 class ComponentModule(LightningModule):
-    """Is given its parts, counts with torchmetrics, returns nothing when it evaluates."""
+    """Has network and optimizer as arguments, uses torchmetrics, returns nothing in evaluation."""
 
     def __init__(
         self,
@@ -109,8 +107,8 @@ class ComponentModule(LightningModule):
         self.val_acc_best = MaxMetric()
 
     def forward(self, x: Tensor) -> Tensor:
-        """Gives logits."""
-        logits: Tensor = self.net((x - MEAN) / DEVIATION)
+        """Returns logits."""
+        logits: Tensor = self.net((x - MEAN) / STANDARD_DEVIATION)
         return logits
 
     def on_train_start(self) -> None:
@@ -158,23 +156,23 @@ class ComponentModule(LightningModule):
         }
 
 
-class Pixels(Dataset[tuple[Tensor, int]]):
-    """One normalised image at a time, and its label as a number, as torchvision's data sets."""
+class RandomImages(Dataset[tuple[Tensor, int]]):
+    """Returns one normalized image and its label as an int, like torchvision's data sets."""
 
-    def __init__(self, number: int) -> None:
+    def __init__(self, length: int) -> None:
         generator = torch.Generator().manual_seed(0)
-        self.labels = torch.randint(10, (number,), generator=generator)
-        self.images = torch.rand(number, 1, 28, 28, generator=generator)
+        self.labels = torch.randint(10, (length,), generator=generator)
+        self.images = torch.rand(length, 1, 28, 28, generator=generator)
 
     def __len__(self) -> int:
         return len(self.labels)
 
     def __getitem__(self, index: int) -> tuple[Tensor, int]:
-        return (self.images[index] - MEAN) / DEVIATION, int(self.labels[index])
+        return (self.images[index] - MEAN) / STANDARD_DEVIATION, int(self.labels[index])
 
 
-class TheirDataModule(LightningDataModule):
-    """Normalises, splits at random, collates by default; has names that ours have otherwise."""
+class ForeignDataModule(LightningDataModule):
+    """Normalizes, splits and collates; its ``class_names`` and ``dataset_name`` are methods."""
 
     def __init__(self, batch_size: int = 16) -> None:
         super().__init__()
@@ -184,10 +182,10 @@ class TheirDataModule(LightningDataModule):
         return [f"kind {index}" for index in range(10)]
 
     def dataset_name(self) -> str:
-        return "pixels"
+        return "random images"
 
     def setup(self, stage: str) -> None:
-        self.train, self.val = random_split(Pixels(120), [80, 40])
+        self.train, self.val = random_split(RandomImages(120), [80, 40])
 
     def _loader(self, dataset: Dataset[Any], shuffle: bool = False) -> DataLoader[Any]:
         return DataLoader(dataset, batch_size=self.hparams["batch_size"], shuffle=shuffle)
@@ -199,22 +197,22 @@ class TheirDataModule(LightningDataModule):
         return self._loader(self.val)
 
     def test_dataloader(self) -> DataLoader[Any]:
-        return self._loader(Pixels(50))
+        return self._loader(RandomImages(50))
 
     predict_dataloader = test_dataloader
 
 
-def convolutional() -> nn.Module:
+def small_cnn() -> nn.Module:
     return nn.Sequential(nn.Conv2d(1, 4, 5), nn.ReLU(), nn.Flatten(), nn.Linear(4 * 24 * 24, 10))
 
 
 MODELS: dict[str, Callable[[], LightningModule]] = {
-    "dictionary": lambda: ConfigModule(CONFIG["model"]),
-    "components": lambda: ComponentModule(convolutional(), partial(torch.optim.Adam, lr=1e-3)),
+    "dict": lambda: ConfigModule(CONFIG["model"]),
+    "components": lambda: ComponentModule(small_cnn(), partial(torch.optim.Adam, lr=1e-3)),
 }
 
 
-def trainer(folder: Path, curves: LearningCurves, epochs: int = 2) -> Trainer:
+def trainer_for(folder: Path, curves: LearningCurves, epochs: int = 2) -> Trainer:
     callbacks = [
         curves,
         ConfusionMatrix(),
@@ -235,91 +233,92 @@ def trainer(folder: Path, curves: LearningCurves, epochs: int = 2) -> Trainer:
     )
 
 
-def assert_same_weights(one: LightningModule, other: LightningModule) -> None:
-    for name, value in one.state_dict().items():
-        assert torch.equal(value, other.state_dict()[name]), name
+def assert_same_weights(actual: LightningModule, expected: LightningModule) -> None:
+    expected_weights = expected.state_dict()
+    for name, weights in actual.state_dict().items():
+        assert torch.equal(weights, expected_weights[name]), name
 
 
 @pytest.mark.parametrize("style", MODELS)
 @pytest.mark.filterwarnings("ignore:You have overridden .on_after_batch_transfer. in .LightningM")
 @pytest.mark.filterwarnings("ignore:Checkpoint directory .* exists and is not empty")
-def test_our_data_and_callbacks_with_their_module(style: str, tmp_path: Path) -> None:
-    slash = "_" if style == "dictionary" else "/"
-    pairs: list[tuple[str, str]] = [
-        (f"train{slash}{name}", f"val{slash}{name}") for name in ("loss", "acc")
+def test_data_module_and_callbacks_support_a_foreign_module(style: str, tmp_path: Path) -> None:
+    separator = "_" if style == "dict" else "/"
+    names: list[tuple[str, str]] = [
+        (f"train{separator}{metric}", f"val{separator}{metric}") for metric in ("loss", "acc")
     ]
-    for epochs in (2, 3):  # the second goes on from the first
-        curves = LearningCurves(*pairs)
+    for epochs in (2, 3):  # the second fit resumes the first
+        curves = LearningCurves(*names)
         model, data = MODELS[style](), MNISTDataModule(**CONFIG["data"])
-        last = tmp_path / "checkpoints" / "last.ckpt" if epochs == 3 else None
-        fitting = trainer(tmp_path, curves, epochs)
-        fitting.fit(model, data, ckpt_path=last, weights_only=True)
-        fitting.test(model, data, verbose=False)
+        checkpoint = tmp_path / "checkpoints" / "last.ckpt" if epochs == 3 else None
+        trainer = trainer_for(tmp_path, curves, epochs)
+        trainer.fit(model, data, ckpt_path=checkpoint, weights_only=True)
+        trainer.test(model, data, verbose=False)
         assert [len(values) for values in curves.history.values()] == [epochs] * 4
-        found = {path.name for path in Path(str(fitting.log_dir)).glob("*.png")}
-        assert found == PICTURES - ({"filters.png"} if style == "dictionary" else set())
-    if isinstance(model, ConfigModule):  # its own hook has normalised what it was given
-        assert max(model.darkest) == pytest.approx(-MEAN / DEVIATION)
+        file_names = {path.name for path in Path(str(trainer.log_dir)).glob("*.png")}
+        assert file_names == FIGURE_FILES - ({"filters.png"} if style == "dict" else set())
+    if isinstance(model, ConfigModule):  # its hook has normalized all batches
+        assert max(model.minima) == pytest.approx(-MEAN / STANDARD_DEVIATION)
 
 
 @pytest.mark.filterwarnings("ignore:You have overridden .on_after_batch_transfer. in .LightningM")
-def test_our_augmentation_with_their_normalisation(tmp_path: Path) -> None:
+def test_augmentation_precedes_the_normalization_of_a_foreign_module(tmp_path: Path) -> None:
     data = MNISTDataModule(**CONFIG["data"], augment=RandomDistortion(stroke=1.0, rotation=20.0))
     model = ConfigModule(CONFIG["model"])
-    trainer(tmp_path, LearningCurves()).fit(model, data)
-    assert max(model.darkest) == pytest.approx(-MEAN / DEVIATION)
-    plain = data.train_set.images.float() / 255
+    trainer_for(tmp_path, LearningCurves()).fit(model, data)
+    assert max(model.minima) == pytest.approx(-MEAN / STANDARD_DEVIATION)
+    unaugmented = {image.numpy().tobytes() for image in data.train_set.images.float() / 255}
     images, _ = next(iter(data.train_dataloader()))
-    ours = {image.numpy().tobytes() for image in plain}
-    assert not ours & {image.numpy().tobytes() for image in images}
+    assert not unaugmented & {image.numpy().tobytes() for image in images}
 
 
-def test_our_module_with_their_data(tmp_path: Path, drawn: list[Drawing]) -> None:
+def test_classifier_supports_a_foreign_data_module(tmp_path: Path, drawn: list[Drawing]) -> None:
     torch.manual_seed(0)
-    model, data = MNISTClassifier(), TheirDataModule()
-    fitting = trainer(tmp_path, LearningCurves())
-    fitting.fit(model, data)
-    fitting.test(model, data, verbose=False)
-    assert {one.name + ".png" for one in drawn} == PICTURES
-    titles = {one.title.partition(":")[0] for one in drawn if one.name == "predictions"}
-    assert titles == {"Validation images", "Test images"}  # its dataset_name is no name
-    tested = next(one for one in drawn if one.tag == "predictions, test")
-    pixels = np.asarray(tested.figure.axes[0].images[0].get_array())
-    assert pixels.min() == 0  # normalised images are scaled to be seen
-    probabilities = torch.cat(fitting.predict(model, data))  # type: ignore[arg-type]
+    model, data = MNISTClassifier(), ForeignDataModule()
+    trainer = trainer_for(tmp_path, LearningCurves())
+    trainer.fit(model, data)
+    trainer.test(model, data, verbose=False)
+    assert {drawing.name + ".png" for drawing in drawn} == FIGURE_FILES
+    titles = {drawing.title.partition(":")[0] for drawing in drawn if drawing.name == "predictions"}
+    assert titles == {"Validation images", "Test images"}  # its dataset_name is not a string
+    tested = next(drawing for drawing in drawn if drawing.tag == "predictions, test")
+    assert mosaic(tested.figure).min() == 0  # normalized images are rescaled
+    probabilities = torch.cat(trainer.predict(model, data))  # type: ignore[arg-type]
     assert probabilities.shape == (50, 10)
     torch.testing.assert_close(probabilities.sum(dim=1), torch.ones(50))
-    path = tmp_path / "checkpoints" / "last.ckpt"
-    loaded = MNISTClassifier.load_from_checkpoint(path, weights_only=True)
-    assert_same_weights(model, loaded)
+    checkpoint = tmp_path / "checkpoints" / "last.ckpt"
+    loaded = MNISTClassifier.load_from_checkpoint(checkpoint, weights_only=True)
+    assert_same_weights(loaded, model)
 
 
-def test_our_module_takes_what_follows_images_and_labels() -> None:
-    loader = batches(torch.rand(8, 1, 28, 28), torch.arange(8), torch.ones(8))
-    fitting = quiet_trainer(max_epochs=1)
-    fitting.fit(MNISTClassifier(), loader, loader)
-    assert {"train/loss", "val/acc"} <= fitting.callback_metrics.keys()
+def test_classifier_ignores_further_parts_of_a_batch() -> None:
+    batches = loader(torch.rand(8, 1, 28, 28), torch.arange(8), torch.ones(8))
+    trainer = quiet_trainer(max_epochs=1)
+    trainer.fit(MNISTClassifier(), batches, batches)
+    assert {"train/loss", "val/acc"} <= trainer.callback_metrics.keys()
 
 
-def test_a_batch_of_another_kind_is_refused_in_a_sentence() -> None:
-    one = {"image": torch.rand(1, 28, 28), "label": torch.tensor(3)}
-    loader: DataLoader[Any] = DataLoader([one])  # type: ignore[arg-type]
+def test_classifier_rejects_batches_of_another_type() -> None:
+    item = {"image": torch.rand(1, 28, 28), "label": torch.tensor(3)}
+    batches: DataLoader[Any] = DataLoader([item])  # type: ignore[arg-type]
     with pytest.raises(TypeError, match="must begin with images and labels; it is a dict"):
-        quiet_trainer(max_epochs=1).fit(MNISTClassifier(), loader, loader)
+        quiet_trainer(max_epochs=1).fit(MNISTClassifier(), batches, batches)
 
 
 @pytest.fixture
-def their_line(workdir: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
-    """Makes arguments the command line of this process."""
+def command_line(workdir: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
+    """Returns a function that sets the arguments of a foreign LightningCLI."""
     options = CONFIG["trainer"] | {"max_epochs": 1, "accelerator": "cpu"}
-    always = [f"--trainer.{name}={value}" for name, value in options.items()]
-    always += ["--trainer.enable_progress_bar=false"]
-    return lambda *args: monkeypatch.setattr(sys, "argv", ["theirs.py", "fit", *args, *always])
+    common = [f"--trainer.{name}={value}" for name, value in options.items()]
+    common += ["--trainer.enable_progress_bar=false"]
+    return lambda *args: monkeypatch.setattr(sys, "argv", ["train.py", "fit", *args, *common])
 
 
 @pytest.mark.filterwarnings("ignore:No seed found")
-def test_our_data_on_their_command_line(their_line: Callable[..., None], workdir: Path) -> None:
-    their_line(
+def test_foreign_command_line_trains_on_our_data_module(
+    command_line: Callable[..., None], workdir: Path
+) -> None:
+    command_line(
         "--data.source=sample",
         "--model.net=foreign.TwoLayers",
         "--model.net.hidden=8",
@@ -330,28 +329,31 @@ def test_our_data_on_their_command_line(their_line: Callable[..., None], workdir
     assert "val/acc" in cli.trainer.callback_metrics
     (folder,) = (workdir / "lightning_logs").iterdir()
     assert {path.name for path in folder.glob("*.png")} == {"curves.png", "confusion_matrix.png"}
-    (path,) = folder.glob("checkpoints/*.ckpt")
-    loaded = ComponentModule.load_from_checkpoint(path, weights_only=True, net=TwoLayers(8))
-    assert_same_weights(cli.model, loaded)
-    again = MNISTDataModule.load_from_checkpoint(path, weights_only=True)
-    assert again.hparams["source"] == "sample"
+    (checkpoint,) = folder.glob("checkpoints/*.ckpt")
+    model = ComponentModule.load_from_checkpoint(checkpoint, weights_only=True, net=TwoLayers(8))
+    assert_same_weights(model, cli.model)
+    data = MNISTDataModule.load_from_checkpoint(checkpoint, weights_only=True)
+    assert data.hparams["source"] == "sample"
 
 
 @pytest.mark.filterwarnings("ignore:No seed found", "ignore:.*configure_optimizers. will be over")
-def test_our_module_on_their_command_line(their_line: Callable[..., None], workdir: Path) -> None:
-    their_line(
+def test_foreign_command_line_trains_our_classifier(
+    command_line: Callable[..., None], workdir: Path
+) -> None:
+    command_line(
         "--model=mnist_lightning.MNISTClassifier",
         "--model.learning_rate=0.01",
         "--model.network=foreign.TwoLayers",
         "--model.network.hidden=8",
-        "--data=test_reuse.TheirDataModule",
+        "--data=test_reuse.ForeignDataModule",
         "--optimizer=SGD",
         "--optimizer.lr=0.1",
     )
     cli = LightningCLI()
     assert isinstance(cli.trainer.optimizers[0], torch.optim.SGD)
     assert "val/acc" in cli.trainer.callback_metrics
-    (path,) = (workdir / "lightning_logs").rglob("*.ckpt")
-    loaded = MNISTClassifier.load_from_checkpoint(path, weights_only=True, network=TwoLayers(8))
+    (checkpoint,) = (workdir / "lightning_logs").rglob("*.ckpt")
+    network = TwoLayers(8)
+    loaded = MNISTClassifier.load_from_checkpoint(checkpoint, weights_only=True, network=network)
     assert loaded.learning_rate == 0.01
-    assert_same_weights(cli.model, loaded)
+    assert_same_weights(loaded, cli.model)

@@ -1,4 +1,4 @@
-"""A Trainer that neither prints nor writes by itself."""
+"""A Trainer that by default neither prints nor writes files."""
 
 from typing import Any
 
@@ -6,7 +6,7 @@ from lightning.pytorch import Trainer
 
 
 def quiet_trainer(**kwargs: Any) -> Trainer:
-    """Returns a Trainer with these options over quiet defaults."""
+    """Returns a Trainer with quiet defaults, which the arguments override."""
     defaults: dict[str, Any] = {
         "logger": False,
         "enable_checkpointing": False,

@@ -1,4 +1,4 @@
-"""Lightning callbacks, usable in any Trainer."""
+"""Lightning callbacks that can be used in any Trainer."""
 
 from mnist_lightning.callbacks.confusion_matrix import ConfusionMatrix
 from mnist_lightning.callbacks.epoch_progress import EpochProgress

@@ -1,4 +1,4 @@
-"""Which classes are taken for which."""
+"""The confusion matrix of validation and test images."""
 
 from collections.abc import Sequence
 
@@ -8,37 +8,42 @@ from matplotlib.figure import Figure
 from torch import Tensor
 from typing_extensions import override
 
-from mnist_lightning.callbacks.batches import UnsupportedBatchError, check_class_names
-from mnist_lightning.callbacks.captions import class_names
+from mnist_lightning.callbacks.batches import UnsupportedBatchError
+from mnist_lightning.callbacks.captions import check_class_names, class_names
 from mnist_lightning.callbacks.evaluation_figure import EvaluationFigure
 from mnist_lightning.figures.confusion_matrix import plot_confusion_matrix
 
-MAX_CLASSES = 64  # of which a figure can still be read
+MAX_CLASSES = 64  # in a figure of more, the counts would be too small to read
 
 
 class ConfusionMatrix(EvaluationFigure):
-    """Draws how often each class was taken for each other one, with the accuracy of each class.
+    """Plots how many images of each class were predicted as each class, and each class's accuracy.
 
-    Shows the validation images at the end of a fit and the test images after the test: as
-    ``confusion_matrix.png`` in the run folder, and in TensorBoard. Images of all processes count.
+    Shows the validation images at the end of a fit and the test images after a test, as
+    ``confusion_matrix.png`` in the run folder and in TensorBoard. The images of all processes are
+    counted.
 
     Args:
-        class_names: A name for each class; default: those of the data module, else the numbers.
+        class_names: A name for each class; default: the data module's names, or else numbers.
+
+    Raises:
+        InvalidArgumentError: If ``class_names`` is not a list.
 
     Example:
         >>> matrix = ConfusionMatrix(class_names=["cat", "dog"])
     """
 
-    file = "confusion_matrix"
+    file_name = "confusion_matrix"
     tag = "confusion matrix"
-    pictures = False
+    shows_images = False
 
     def __init__(self, class_names: Sequence[str] | None = None) -> None:
         super().__init__()
         check_class_names(class_names)
         self.class_names = class_names
         self.matrix: Tensor | None = None
-        """Counts of the last validation or test: rows are true classes, columns predicted ones."""
+        """Counts of the last validation or test, int64 ``(num_classes, num_classes)``: rows are
+        true classes, columns are predicted classes."""
         self._counts: Tensor | None = None
 
     @override
@@ -47,13 +52,14 @@ class ConfusionMatrix(EvaluationFigure):
 
     @override
     def collect(self, images: Tensor, labels: Tensor, logits: Tensor) -> None:
-        classes = logits.shape[1]
-        if classes > MAX_CLASSES:
-            raise UnsupportedBatchError(f"at most {MAX_CLASSES} classes, not {classes}")
+        num_classes = logits.shape[1]
+        if num_classes > MAX_CLASSES:
+            raise UnsupportedBatchError(f"at most {MAX_CLASSES} classes, not {num_classes}")
         if self._counts is None:
-            self._counts = labels.new_zeros(classes + 1, classes)
-        # torchmetrics counts with bincount, which waits for the GPU.
-        cells = labels * classes + logits.argmax(dim=1)
+            # The last row counts images without a valid label.
+            self._counts = labels.new_zeros(num_classes + 1, num_classes)
+        # Not torchmetrics, which uses bincount and thereby waits for the GPU.
+        cells = labels * num_classes + logits.argmax(dim=1)
         self._counts.view(-1).index_add_(0, cells, torch.ones_like(cells))
 
     @override
@@ -62,10 +68,10 @@ class ConfusionMatrix(EvaluationFigure):
         counts = pl_module.all_gather(self._counts)
         assert isinstance(counts, Tensor)
         counts = counts.reshape(-1, *self._counts.shape).sum(dim=0)
-        self.matrix = counts[:-1].cpu()  # the last row has the images without a class
+        self.matrix = counts[:-1].cpu()
 
     @override
-    def figure(self, trainer: Trainer, title: str) -> Figure:
+    def draw(self, trainer: Trainer, title: str) -> Figure:
         assert self.matrix is not None
         names = class_names(trainer, self.class_names, len(self.matrix))
         return plot_confusion_matrix(self.matrix, names, title)

@@ -1,4 +1,4 @@
-"""Progress for a terminal and for a log file."""
+"""A progress bar for terminals, and a line per epoch for log files."""
 
 import sys
 import time
@@ -11,7 +11,9 @@ from typing_extensions import override
 
 
 class EpochProgress(TQDMProgressBar):
-    """Prints a line an epoch; in a terminal, also a bar that vanishes when its work is done.
+    """Prints a line with the metrics of each epoch; a terminal also shows a progress bar.
+
+    The progress bar disappears when its epoch or stage is complete.
 
     Example:
         >>> from lightning.pytorch import Trainer
@@ -46,31 +48,32 @@ class EpochProgress(TQDMProgressBar):
     @override
     def on_train_start(self, trainer: Trainer, *args: Any) -> None:
         super().on_train_start(trainer, *args)
-        self._begin(trainer)  # a run that is resumed within an epoch begins without the next hook
+        # A fit that is resumed within an epoch does not call on_train_epoch_start for it.
+        self._start_epoch(trainer)
 
     @override
     def on_train_epoch_start(self, trainer: Trainer, *args: Any) -> None:
         super().on_train_epoch_start(trainer, *args)
-        self.train_progress_bar.set_description(_epoch(trainer))
-        self._begin(trainer)
+        self.train_progress_bar.set_description(_epoch_label(trainer))
+        self._start_epoch(trainer)
 
-    def _begin(self, trainer: Trainer) -> None:
-        self._started = time.monotonic()
-        self._before = dict(trainer.callback_metrics)
+    def _start_epoch(self, trainer: Trainer) -> None:
+        self._start_seconds = time.monotonic()
+        self._previous_metrics = dict(trainer.callback_metrics)
 
     @override
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         super().on_train_epoch_end(trainer, pl_module)
         if not trainer.is_global_zero:
             return
-        # Without a validation in this epoch, its metrics are still those of an earlier one.
-        values = [
+        # Without a validation in this epoch, callback_metrics holds those of an earlier epoch.
+        metrics = [
             f"{name} {float(value):.4f}"
             for name, value in trainer.callback_metrics.items()
-            if value is not self._before.get(name)
+            if value is not self._previous_metrics.get(name)
         ]
-        seconds = f"{time.monotonic() - self._started:.1f} s"
-        line = "  ".join((_epoch(trainer), *sorted(values), seconds))
+        duration = f"{time.monotonic() - self._start_seconds:.1f} s"
+        line = "  ".join((_epoch_label(trainer), *sorted(metrics), duration))
         if self.train_progress_bar.disable:
             print(line, flush=True)
         else:
@@ -78,22 +81,16 @@ class EpochProgress(TQDMProgressBar):
 
     @override
     def on_exception(self, *args: Any) -> None:
-        # What is printed next would stand behind a bar that is still there.
-        for bar in (
-            self._train_progress_bar,
-            self._val_progress_bar,
-            self._test_progress_bar,
-            self._predict_progress_bar,
-        ):
-            if bar is not None:
-                bar.close()
+        for attribute in vars(self).values():
+            if isinstance(attribute, Tqdm):
+                attribute.close()  # else the error message would follow on the same line
 
     @override
     def get_metrics(self, trainer: Trainer, pl_module: LightningModule) -> dict[str, Any]:
-        return {}  # the lines above the bar have them
+        return {}  # the lines above the bar show them
 
 
-def _epoch(trainer: Trainer) -> str:
+def _epoch_label(trainer: Trainer) -> str:
     total = "" if trainer.max_epochs in (None, -1) else f"/{trainer.max_epochs}"
     return f"Epoch {trainer.current_epoch + 1}{total}"
 

@@ -1,9 +1,10 @@
-"""What the callbacks that look at validation and test images have in common."""
+"""The base class of callbacks that plot predictions for validation and test images."""
 
 import logging
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
+import torch
 from lightning.pytorch import LightningModule, Trainer
 from matplotlib.figure import Figure
 from torch import Tensor
@@ -11,65 +12,73 @@ from typing_extensions import override
 
 from mnist_lightning.callbacks.batches import (
     UnsupportedBatchError,
-    check_pictures,
-    images_and_labels,
-    logits_of,
+    check_drawable,
+    get_logits,
+    unpack_batch,
 )
 from mnist_lightning.callbacks.captions import title
-from mnist_lightning.callbacks.epoch_callback import EndCallback
+from mnist_lightning.callbacks.end_of_fit import EndOfFitCallback
 from mnist_lightning.figures.publish import is_dry_run, publish
 
 log = logging.getLogger(__name__)
 
 
-class EvaluationFigure(EndCallback):
-    """Draws a figure of what a model makes of the validation images, then of the test images.
+class EvaluationFigure(EndOfFitCallback):
+    """Plots the predictions for the validation images, and later for the test images.
 
-    It needs batches that begin with images and labels, and logits ``(N, num_classes)``: what
-    ``validation_step`` and ``test_step`` return, alone or as ``"logits"`` in a dict, else what the
-    model's ``forward`` gives for the images. Where something of this is missing, one sentence says
-    so and nothing is drawn. Of several loaders the first is looked at.
+    Batches must begin with images and integer labels. The logits ``(N, num_classes)`` are the
+    output of ``validation_step`` or ``test_step`` (the tensor itself or the key ``"logits"`` of a
+    dict), or else the output of ``forward`` for the images. If any of this is missing, the callback
+    logs a warning and draws nothing. If there are several loaders, only the first one is used.
+
+    A subclass implements ``reset``, ``collect`` and ``draw``, and usually ``gather``.
     """
 
-    file: ClassVar[str]
-    """Name of the picture in the run folder, without its suffix."""
+    file_name: ClassVar[str]
+    """Name of the PNG file in the run folder, without suffix."""
     tag: ClassVar[str]
-    """Name of the image in TensorBoard, before ``validation`` or ``test``."""
-    each_epoch: ClassVar[bool] = False
-    """Whether a fit draws every validation; else only its last one, since drawing costs time."""
-    pictures: ClassVar[bool] = True
-    """Whether the images must be such that they can be drawn."""
+    """Name of the image in TensorBoard; ``validation`` or ``test`` is appended."""
+    is_drawn_each_epoch: ClassVar[bool] = False
+    """Whether a fit draws after each validation, not only after the last one; this costs time."""
+    shows_images: ClassVar[bool] = True
+    """Whether the figure shows images, so that their shape must be ``(N, 1 or 3, H, W)``."""
 
     def __init__(self) -> None:
-        self._collected = False  # something of the images that are being looked at
-        self._complete = False  # all that was looked at last
-        self._lacking = ""
-        self._idle = False
+        self._is_disabled = False
+        self._has_collected = False  # in this process
+        self._is_gathered = False  # from all processes, so that the figure can be drawn
+        self._image_shape: torch.Size | None = None
+        self._last_warning = ""
 
     def reset(self) -> None:
-        """Begins to collect anew; what was gathered before can still be drawn."""
+        """Discards what was collected, but not what was gathered, which may still be drawn."""
         raise NotImplementedError
 
     def collect(self, images: Tensor, labels: Tensor, logits: Tensor) -> None:
-        """Takes from a batch what the figure needs; a label of ``num_classes`` stands for none."""
+        """Stores what the figure requires from a batch.
+
+        Args:
+            images: ``(N, ...)``.
+            labels: int64 ``(N,)``; the value ``num_classes`` marks an image without a valid label.
+            logits: float32 ``(N, num_classes)``.
+        """
         raise NotImplementedError
 
     def gather(self, pl_module: LightningModule) -> None:
-        """Brings together, in each process, what all of them collected."""
+        """Combines what all processes collected; every process calls it."""
 
-    def figure(self, trainer: Trainer, title: str) -> Figure:
+    def draw(self, trainer: Trainer, title: str) -> Figure:
         """Draws what was gathered."""
         raise NotImplementedError
 
     @override
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
-        self._idle = self._complete = False  # this may be another model
+        self._is_disabled = self._is_gathered = False  # the model may have changed
         self.on_validation_epoch_start(trainer, pl_module)
 
     @override
     def on_validation_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        self._collected = False
-        self._first: Tensor | None = None
+        self._has_collected, self._image_shape = False, None
         self.reset()
 
     on_test_epoch_start = on_validation_epoch_start
@@ -84,39 +93,42 @@ class EvaluationFigure(EndCallback):
         batch_idx: int,
         dataloader_idx: int = 0,
     ) -> None:
-        if self._idle or dataloader_idx or is_dry_run(trainer):
+        if self._is_disabled or dataloader_idx > 0 or is_dry_run(trainer):
             return
         try:
-            images, labels = images_and_labels(batch)
-            if self.pictures:
-                check_pictures(images, self._first)
-                self._first = images[:0]
-            logits = logits_of(trainer, pl_module, outputs, images)
-            classes = logits.shape[1]
-            # Labels that the loss ignores, such as -100, become one class behind the others.
-            labels = labels.where((labels >= 0) & (labels < classes), classes)
+            images, labels = unpack_batch(batch)
+            if self.shows_images:
+                check_drawable(images, self._image_shape)
+                self._image_shape = images.shape[1:]
+            logits = get_logits(trainer, pl_module, outputs, images)
+            num_classes = logits.shape[1]
+            # One extra class for labels that the loss ignores, such as -100.
+            labels = labels.where((labels >= 0) & (labels < num_classes), num_classes)
             self.collect(images, labels, logits)
-            self._collected = True
+            self._has_collected = True
         except UnsupportedBatchError as error:
-            self._idle, self._collected, self._complete = True, False, False
-            if trainer.is_global_zero and str(error) != self._lacking:
-                log.warning("%s draws nothing: it needs %s", type(self).__name__, error)
-            self._lacking = str(error)
+            self._disable(trainer, str(error))
 
     on_test_batch_end = on_validation_batch_end
 
+    def _disable(self, trainer: Trainer, requirement: str) -> None:
+        self._is_disabled, self._has_collected, self._is_gathered = True, False, False
+        if trainer.is_global_zero and requirement != self._last_warning:
+            log.warning("%s is disabled: it requires %s", type(self).__name__, requirement)
+        self._last_warning = requirement
+
     @override
     def on_validation_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        fitting = trainer.state.fn == "fit"
-        # In a fit, an epoch is counted as finished only after this hook.
-        self._epoch = trainer.current_epoch + fitting
+        is_fitting = trainer.state.fn == "fit"
+        # During a fit, Lightning increases current_epoch only after this hook.
+        self._epoch = trainer.current_epoch + is_fitting
         self._gather(trainer, pl_module)
-        if self.each_epoch or not fitting:
+        if self.is_drawn_each_epoch or not is_fitting:
             self._publish(trainer, "validation")
 
     @override
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        if not self.each_epoch:
+        if not self.is_drawn_each_epoch:
             self._publish(trainer, "validation")
 
     @override
@@ -126,12 +138,12 @@ class EvaluationFigure(EndCallback):
         self._publish(trainer, "test")
 
     def _gather(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        # All processes or none: one that waits for another would wait for ever.
-        self._complete = trainer.strategy.reduce_boolean_decision(self._collected)
-        if self._complete:
+        # Either all processes gather or none does: one alone would wait forever for the others.
+        self._is_gathered = trainer.strategy.reduce_boolean_decision(self._has_collected)
+        if self._is_gathered:
             self.gather(pl_module)
 
-    def _publish(self, trainer: Trainer, part: str) -> None:
-        if self._complete:
-            heading, tag = title(trainer, f"{part} images"), f"{self.tag}, {part}"
-            publish(trainer, lambda: self.figure(trainer, heading), self.file, tag, self._epoch)
+    def _publish(self, trainer: Trainer, subset: str) -> None:
+        if self._is_gathered:
+            heading, tag = title(trainer, f"{subset} images"), f"{self.tag}, {subset}"
+            publish(trainer, lambda: self.draw(trainer, heading), self.file_name, tag, self._epoch)

@@ -1,4 +1,4 @@
-"""What the first layer looks for."""
+"""The filters of the first convolution."""
 
 import logging
 
@@ -7,15 +7,15 @@ from torch import nn
 from typing_extensions import override
 
 from mnist_lightning.callbacks.captions import title
-from mnist_lightning.callbacks.epoch_callback import EndCallback
+from mnist_lightning.callbacks.end_of_fit import EndOfFitCallback
 from mnist_lightning.figures.grids import plot_filters
 from mnist_lightning.figures.publish import publish
 
 log = logging.getLogger(__name__)
 
 
-class FirstLayerFilters(EndCallback):
-    """Draws the kernels of the first convolution at the end of a fit.
+class FirstLayerFilters(EndOfFitCallback):
+    """Plots the kernels of the model's first ``Conv2d`` at the end of a fit.
 
     The figure is ``filters.png`` in the run folder and an image in TensorBoard.
 
@@ -28,21 +28,23 @@ class FirstLayerFilters(EndCallback):
     @override
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         if _first_convolution(pl_module) is None and trainer.is_global_zero:
-            log.warning("FirstLayerFilters draws nothing: it needs a model with a Conv2d")
+            log.warning("FirstLayerFilters is disabled: it requires a model with a Conv2d")
 
     @override
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         layer = _first_convolution(pl_module)
-        if layer is not None:
-            heading = title(trainer, "filters of the first layer")
-            publish(
-                trainer,
-                lambda: plot_filters(layer.weight, heading),
-                "filters",
-                "filters",
-                trainer.current_epoch,
-            )
+        if layer is None:
+            return
+        heading = title(trainer, "filters of the first layer")
+        publish(
+            trainer,
+            lambda: plot_filters(layer.weight, heading),
+            "filters",
+            "filters",
+            trainer.current_epoch,
+        )
 
 
 def _first_convolution(pl_module: LightningModule) -> nn.Conv2d | None:
-    return next((one for one in pl_module.modules() if isinstance(one, nn.Conv2d)), None)
+    layers = (module for module in pl_module.modules() if isinstance(module, nn.Conv2d))
+    return next(layers, None)

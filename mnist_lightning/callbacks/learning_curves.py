@@ -1,17 +1,16 @@
-"""Learning curves while they grow."""
+"""The learning curves, drawn after every epoch."""
 
 import logging
 import re
 from math import nan
 from typing import Any
 
-from lightning.pytorch import LightningModule, Trainer
+from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.loggers import TensorBoardLogger
 from matplotlib.figure import Figure
 from typing_extensions import override
 
 from mnist_lightning.callbacks.captions import title
-from mnist_lightning.callbacks.epoch_callback import EpochCallback
 from mnist_lightning.errors import check
 from mnist_lightning.figures.learning_curves import plot_learning_curves
 from mnist_lightning.figures.publish import publish
@@ -19,19 +18,19 @@ from mnist_lightning.figures.publish import publish
 log = logging.getLogger(__name__)
 
 
-class LearningCurves(EpochCallback):
-    """Draws training against validation loss and accuracy after every epoch.
+class LearningCurves(Callback):
+    """Plots training and validation loss and accuracy after every epoch.
 
-    The figure is ``curves.png`` in the run folder and an image in TensorBoard, where the tab
-    Custom Scalars has both curves in one chart too. What was measured is kept in checkpoints, so
-    that a resumed run goes on in the same curves.
+    The figure is ``curves.png`` in the run folder and an image in TensorBoard, whose tab Custom
+    Scalars also shows training and validation in one chart. The values are saved in checkpoints, so
+    that the curves of a resumed run are complete.
 
     Args:
         loss: Names under which the model logs training and validation loss.
         accuracy: Names under which the model logs training and validation accuracy.
 
     Raises:
-        InvalidArgumentError: If ``loss`` or ``accuracy`` is not a pair.
+        InvalidArgumentError: If ``loss`` or ``accuracy`` is not a pair of names.
 
     Example:
         >>> LearningCurves(loss=("train_loss", "val_loss"), accuracy=("train_acc", "val_acc")).loss
@@ -44,23 +43,24 @@ class LearningCurves(EpochCallback):
         accuracy: tuple[str, str] = ("train/acc", "val/acc"),
     ) -> None:
         for name, pair in (("loss", loss), ("accuracy", accuracy)):
-            check(name, pair, _is_pair, "it must be two names, as in its default")
+            check(name, pair, _is_pair, "it must be two names, for training and validation")
         self.loss = loss
         self.accuracy = accuracy
         self.history: dict[str, list[float]] = {name: [] for name in (*loss, *accuracy)}
-        """The values of each metric, an entry an epoch, NaN where it was not measured."""
-        self._validated = False
-        self._missing: set[str] = set()
+        """The values of each metric, one entry per epoch; NaN if it was not logged."""
+        self._has_validated = False
+        self._missing_names: set[str] = set()
         self._figure: Figure | None = None
 
     @property
     @override
     def state_key(self) -> str:
-        return self._generate_state_key(loss=self.loss, accuracy=self.accuracy)
+        arguments = {"loss": self.loss, "accuracy": self.accuracy}
+        return f"{type(self).__qualname__}{arguments!r}"
 
     @override
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        self._missing, self._validated, self._figure = set(), False, None
+        self._missing_names, self._has_validated, self._figure = set(), False, None
         charts = {
             kind: ["Multiline", [f"^{re.escape(name)}$" for name in pair]]
             for kind, pair in (("loss", self.loss), ("accuracy", self.accuracy))
@@ -72,34 +72,38 @@ class LearningCurves(EpochCallback):
 
     @override
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        self._validated = not trainer.sanity_checking
+        self._has_validated = not trainer.sanity_checking
 
     @override
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        metrics, epoch = trainer.callback_metrics, trainer.current_epoch
-        missing = set()
-        for index, pair in enumerate(zip(self.loss, self.accuracy, strict=True)):
-            for name in pair:
-                # Without a validation in this epoch, its metrics are still those of an earlier one.
-                measured = index == 0 or self._validated
-                if measured and name not in metrics:
-                    missing.add(name)
-                fresh = measured and name in metrics
-                values = self.history[name][:epoch]  # a checkpoint may be older or newer than this
-                values += [nan] * (epoch - len(values))
-                self.history[name] = [*values, float(metrics[name]) if fresh else nan]
-        self._validated = False
-        # An epoch that was resumed at its end logs nothing.
-        if trainer.is_global_zero and metrics and missing - self._missing:
-            log.warning(
-                "LearningCurves leaves out %s: the model logs %s; say its names with "
-                "LearningCurves(loss=..., accuracy=...)",
-                ", ".join(sorted(missing)),
-                ", ".join(sorted(metrics)),
-            )
-        self._missing |= missing
+        self._append_epoch(trainer)
+        self._has_validated = False
         heading = title(trainer, "learning curves")
-        publish(trainer, lambda: self._draw(heading), "curves", "learning curves", epoch + 1)
+        epoch = trainer.current_epoch + 1
+        publish(trainer, lambda: self._draw(heading), "curves", "learning curves", epoch)
+
+    def _append_epoch(self, trainer: Trainer) -> None:
+        metrics, epoch = trainer.callback_metrics, trainer.current_epoch
+        # Without a validation in this epoch, metrics holds the values of an earlier one.
+        validation_names = {self.loss[1], self.accuracy[1]}
+        expected_names = self.history.keys() - (set() if self._has_validated else validation_names)
+        for name, values in self.history.items():
+            is_logged = name in expected_names and name in metrics
+            # The checkpoint of a resumed run may hold values of more or fewer epochs.
+            previous = (values + [nan] * epoch)[:epoch]
+            self.history[name] = [*previous, float(metrics[name]) if is_logged else nan]
+        if metrics:  # an epoch that was resumed after its last step logs nothing
+            self._warn_once(trainer, expected_names - metrics.keys())
+
+    def _warn_once(self, trainer: Trainer, missing_names: set[str]) -> None:
+        if trainer.is_global_zero and missing_names - self._missing_names:
+            log.warning(
+                "LearningCurves does not show %s, which the model does not log; it logs %s. "
+                "Choose the names with LearningCurves(loss=..., accuracy=...)",
+                ", ".join(sorted(missing_names)),
+                ", ".join(sorted(trainer.callback_metrics)),
+            )
+        self._missing_names |= missing_names
 
     def _draw(self, heading: str) -> Figure:
         self._figure = plot_learning_curves(

@@ -1,4 +1,4 @@
-"""The mistakes of which a model is surest."""
+"""A grid of the most confident mistakes."""
 
 from collections.abc import Sequence
 
@@ -8,36 +8,38 @@ from matplotlib.figure import Figure
 from torch import Tensor
 from typing_extensions import override
 
-from mnist_lightning.callbacks.batches import check_class_names, check_size
-from mnist_lightning.callbacks.captions import class_names
+from mnist_lightning.callbacks.captions import check_class_names, class_names
 from mnist_lightning.callbacks.evaluation_figure import EvaluationFigure
-from mnist_lightning.figures.grids import plot_misclassified_grid
+from mnist_lightning.errors import check_integer
+from mnist_lightning.figures.grids import MAX_GRID_SIZE, plot_misclassified_grid
+
+NOT_A_MISTAKE = -1.0  # as a confidence; ranks below every mistake
 
 
 class MisclassifiedGrid(EvaluationFigure):
-    """Draws the most confident mistakes, with the probabilities of the true and predicted class.
+    """Plots the most confident mistakes with the probabilities of the true and predicted class.
 
-    Shows validation images at the end of a fit and test images after the test: as
-    ``misclassified.png`` in the run folder, and in TensorBoard. Images of all processes count, and
-    no more are kept than are drawn.
+    Shows the validation images at the end of a fit and the test images after a test, as
+    ``misclassified.png`` in the run folder and in TensorBoard. The images of all processes are
+    considered, and only as many are kept in memory as are shown.
 
     Args:
-        class_names: A name for each class; default: those of the data module, else the numbers.
-        size: Images along each side of the grid.
+        class_names: A name for each class; default: the data module's names, or else numbers.
+        size: Number of images along each side of the grid.
 
     Raises:
-        InvalidArgumentError: If an argument will not do.
+        InvalidArgumentError: If an argument is invalid.
 
     Example:
         >>> grid = MisclassifiedGrid(class_names=["cat", "dog"], size=3)
     """
 
-    file = "misclassified"
+    file_name = "misclassified"
     tag = "misclassified"
 
     def __init__(self, class_names: Sequence[str] | None = None, size: int = 5) -> None:
         super().__init__()
-        check_size(size)
+        check_integer("size", size, 1, MAX_GRID_SIZE)
         check_class_names(class_names)
         self.class_names = class_names
         self.size = size
@@ -45,41 +47,54 @@ class MisclassifiedGrid(EvaluationFigure):
 
     @override
     def reset(self) -> None:
-        self._kept: tuple[Tensor, ...] = ()
-        self._mistakes: Tensor | int = 0
+        # Confidences, images, labels and probabilities; size² of each, padded with non-mistakes.
+        self._candidates: tuple[Tensor, ...] = ()
+        self._num_mistakes: Tensor | int = 0
 
     @override
     def collect(self, images: Tensor, labels: Tensor, logits: Tensor) -> None:
         probabilities = logits.softmax(dim=1)
         confidence, predicted = probabilities.max(dim=1)
-        right = (predicted == labels) | (labels == probabilities.shape[1])
-        self._mistakes = (~right).sum() + self._mistakes
-        confidence = confidence.masked_fill(right, -1.0)  # behind every mistake
-        new = (confidence, images, labels, probabilities)
-        if not self._kept:  # in each process as many, so that they can be gathered
-            self._kept = tuple(one.new_zeros(self.size**2, *one.shape[1:]) for one in new)
-            self._kept[0].fill_(-1.0)
+        num_classes = probabilities.shape[1]
+        is_mistake = (predicted != labels) & (labels != num_classes)
+        self._num_mistakes = is_mistake.sum() + self._num_mistakes
+        confidence = confidence.where(is_mistake, NOT_A_MISTAKE)
+        batch = (confidence, images, labels, probabilities)
+        if not self._candidates:
+            # Full size from the start, because all_gather expects equal shapes from all processes.
+            self._candidates = tuple(
+                tensor.new_zeros(self.size**2, *tensor.shape[1:]) for tensor in batch
+            )
+            self._candidates[0].fill_(NOT_A_MISTAKE)
         best = confidence.topk(min(self.size**2, len(confidence))).indices
-        merged = [torch.cat((old, one[best])) for old, one in zip(self._kept, new, strict=True)]
-        self._kept = self._surest(merged)
+        self._candidates = self._most_confident(
+            [
+                torch.cat((candidates, tensor[best]))
+                for candidates, tensor in zip(self._candidates, batch, strict=True)
+            ]
+        )
 
     @override
     def gather(self, pl_module: LightningModule) -> None:
-        *all_kept, mistakes = pl_module.all_gather((*self._kept, self._mistakes))
-        gathered = [
-            one.reshape(-1, *mine.shape[1:]) for one, mine in zip(all_kept, self._kept, strict=True)
-        ]
-        self._gathered, self._total = self._surest(gathered), mistakes.sum()
+        *gathered, num_mistakes = pl_module.all_gather((*self._candidates, self._num_mistakes))
+        self._gathered = self._most_confident(
+            [
+                tensor.reshape(-1, *candidates.shape[1:])
+                for tensor, candidates in zip(gathered, self._candidates, strict=True)
+            ]
+        )
+        self._gathered_num_mistakes = num_mistakes.sum()
 
-    def _surest(self, candidates: Sequence[Tensor]) -> tuple[Tensor, ...]:
+    def _most_confident(self, candidates: Sequence[Tensor]) -> tuple[Tensor, ...]:
         best = candidates[0].topk(self.size**2).indices
-        return tuple(one[best] for one in candidates)
+        return tuple(tensor[best] for tensor in candidates)
 
     @override
-    def figure(self, trainer: Trainer, title: str) -> Figure:
-        confidence, *kept = (one.cpu() for one in self._gathered)
-        images, labels, probabilities = (one[confidence != -1] for one in kept)
+    def draw(self, trainer: Trainer, title: str) -> Figure:
+        is_mistake = self._gathered[0] != NOT_A_MISTAKE
+        images, labels, probabilities = (tensor[is_mistake].cpu() for tensor in self._gathered[1:])
         names = class_names(trainer, self.class_names, probabilities.shape[1])
+        total = int(self._gathered_num_mistakes)
         return plot_misclassified_grid(
-            images, labels, probabilities, names, title, int(self._total), self.size
+            images, labels, probabilities, names, title, total, self.size
         )

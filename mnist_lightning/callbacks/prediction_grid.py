@@ -1,4 +1,4 @@
-"""A grid of predictions while they get better."""
+"""A grid of predictions."""
 
 from collections.abc import Sequence
 
@@ -8,36 +8,36 @@ from matplotlib.figure import Figure
 from torch import Tensor
 from typing_extensions import override
 
-from mnist_lightning.callbacks.batches import check_class_names, check_size
-from mnist_lightning.callbacks.captions import class_names
+from mnist_lightning.callbacks.captions import check_class_names, class_names
 from mnist_lightning.callbacks.evaluation_figure import EvaluationFigure
-from mnist_lightning.figures.grids import plot_prediction_grid
+from mnist_lightning.errors import check_integer
+from mnist_lightning.figures.grids import MAX_GRID_SIZE, plot_prediction_grid
 
 
 class PredictionGrid(EvaluationFigure):
-    """Draws the first images with true and predicted label, wrong ones framed and marked.
+    """Plots the first images with their true and predicted labels; wrong ones are highlighted.
 
-    Shows validation images after every epoch and test images after the test: as
-    ``predictions.png`` in the run folder, and in TensorBoard.
+    Shows the validation images after every epoch and the test images after a test, as
+    ``predictions.png`` in the run folder and in TensorBoard.
 
     Args:
-        class_names: A name for each class; default: those of the data module, else the numbers.
-        size: Images along each side of the grid.
+        class_names: A name for each class; default: the data module's names, or else numbers.
+        size: Number of images along each side of the grid.
 
     Raises:
-        InvalidArgumentError: If an argument will not do.
+        InvalidArgumentError: If an argument is invalid.
 
     Example:
         >>> grid = PredictionGrid(class_names=["cat", "dog"], size=3)
     """
 
-    file = "predictions"
+    file_name = "predictions"
     tag = "predictions"
-    each_epoch = True
+    is_drawn_each_epoch = True
 
     def __init__(self, class_names: Sequence[str] | None = None, size: int = 5) -> None:
         super().__init__()
-        check_size(size)
+        check_integer("size", size, 1, MAX_GRID_SIZE)
         check_class_names(class_names)
         self.class_names = class_names
         self.size = size
@@ -45,18 +45,21 @@ class PredictionGrid(EvaluationFigure):
 
     @override
     def reset(self) -> None:
-        self._kept: list[tuple[Tensor, ...]] = []
-        self._room = self.size**2
+        self._batches: list[tuple[Tensor, ...]] = []
+        self._num_missing = self.size**2
 
     @override
     def collect(self, images: Tensor, labels: Tensor, logits: Tensor) -> None:
-        if self._room:
-            first = [one[: self._room].clone() for one in (images, labels, logits)]
-            self._kept.append(tuple(first))  # clones, since a view would keep the whole batch
-            self._room -= len(first[0])
+        if self._num_missing:
+            # Copies, because a view would keep the complete batch in memory.
+            first = [tensor[: self._num_missing].clone() for tensor in (images, labels, logits)]
+            self._batches.append(tuple(first))
+            self._num_missing -= len(first[0])
 
     @override
-    def figure(self, trainer: Trainer, title: str) -> Figure:
-        images, labels, logits = (torch.cat(one).cpu() for one in zip(*self._kept, strict=True))
+    def draw(self, trainer: Trainer, title: str) -> Figure:
+        images, labels, logits = (
+            torch.cat(tensors).cpu() for tensors in zip(*self._batches, strict=True)
+        )
         names = [*class_names(trainer, self.class_names, logits.shape[1]), "?"]
         return plot_prediction_grid(images, labels, logits.softmax(dim=1), names, title, self.size)

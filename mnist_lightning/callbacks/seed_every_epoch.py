@@ -1,4 +1,4 @@
-"""Random numbers that do not depend on what happened before."""
+"""Random numbers that depend only on seed, epoch and process."""
 
 import os
 import random
@@ -6,21 +6,22 @@ from typing import Any
 
 import numpy as np
 import torch
-from lightning.pytorch import LightningModule, Trainer
+from lightning.pytorch import Callback, LightningModule, Trainer
 from typing_extensions import override
 
-from mnist_lightning.callbacks.epoch_callback import EpochCallback
-
-GIVEN_SEED = "PL_GLOBAL_SEED"  # where seed_everything leaves it
+SEED_VARIABLE = "PL_GLOBAL_SEED"  # set by seed_everything
 
 
-class SeedEveryEpoch(EpochCallback):
-    """Makes all that an epoch draws at random a function of seed, epoch and process.
+class SeedEveryEpoch(Callback):
+    """Makes the random numbers of an epoch a function of seed, epoch and process.
 
-    A run that was broken off and goes on from the end of an epoch then shuffles, drops and distorts
-    as if it had never stopped. The seed is that of ``seed_everything``; where that was not called,
-    PyTorch's own, which checkpoints then hold. Loaders with workers draw before an epoch begins:
-    give them a sampler with ``set_epoch``.
+    Seeds Python, NumPy and PyTorch at the start of each epoch. A fit that is resumed from the end
+    of an epoch then uses the same shuffling, dropout and augmentation as a fit that was never
+    interrupted. The seed is that of ``seed_everything``, or else PyTorch's initial seed, which is
+    saved in checkpoints.
+
+    Loaders with workers draw random numbers before an epoch starts, so they require a sampler with
+    ``set_epoch``.
 
     Example:
         >>> from lightning.pytorch import Trainer
@@ -33,15 +34,15 @@ class SeedEveryEpoch(EpochCallback):
 
     @override
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
-        self._seed = int(os.environ.get(GIVEN_SEED) or torch.initial_seed())
+        self._seed = int(os.environ.get(SEED_VARIABLE) or torch.initial_seed())
 
     @override
     def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        words = np.random.SeedSequence((self._seed, trainer.current_epoch, trainer.global_rank))
-        one, other, third = words.generate_state(3)
-        random.seed(int(one))
-        np.random.seed(other)  # noqa: NPY002 - what others draw from it counts as well
-        torch.manual_seed(int(third))
+        sequence = np.random.SeedSequence((self._seed, trainer.current_epoch, trainer.global_rank))
+        python_seed, numpy_seed, torch_seed = sequence.generate_state(3)
+        random.seed(int(python_seed))
+        np.random.seed(numpy_seed)  # noqa: NPY002 - for third-party code that uses the global state
+        torch.manual_seed(int(torch_seed))
 
     @override
     def state_dict(self) -> dict[str, Any]:
@@ -49,5 +50,5 @@ class SeedEveryEpoch(EpochCallback):
 
     @override
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        if not os.environ.get(GIVEN_SEED):
+        if not os.environ.get(SEED_VARIABLE):
             self._seed = state_dict["seed"]

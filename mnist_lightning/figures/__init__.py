@@ -1,1 +1,1 @@
-"""Figures: tensors and numbers in, a matplotlib ``Figure`` out; and where they go."""
+"""Figures: functions that draw tensors and numbers, and the function that publishes a figure."""

@@ -1,19 +1,20 @@
-"""Grids of images."""
+"""Grids of images: predictions, mistakes, training images, the user's pictures and filters."""
 
-import math
 from collections.abc import Sequence
 
 import numpy as np
 from matplotlib.cm import ScalarMappable
-from matplotlib.collections import PatchCollection
 from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
-from matplotlib.image import PcolorImage
-from matplotlib.patches import Rectangle
 from torch import Tensor
 from torch.nn import functional
 
-from mnist_lightning.figures.style import STYLE, VERMILION, WIDTH, write_title
+from mnist_lightning.figures.mosaic import draw_mosaic
+from mnist_lightning.figures.style import STYLE
+
+MAX_GRID_SIZE = 20  # images along each side; the captions of more would be too small to read
+MAX_FILTERS = 64
+MAX_NAME_LENGTH = 25  # of a picture
 
 
 @STYLE
@@ -25,32 +26,33 @@ def plot_prediction_grid(
     title: str = "Predictions",
     columns: int = 5,
 ) -> Figure:
-    """Draws a grid of images with true and predicted label; wrong ones are framed and marked.
+    """Plots images with their true and predicted labels; wrong predictions are highlighted.
 
     Args:
-        images: ``(N, 1 or 3, H, W)``; values outside [0, 1] are scaled into it.
+        images: ``(N, 1 or 3, H, W)``; values outside [0, 1] are rescaled.
         labels: True classes, integers of shape ``(N,)``.
-        probabilities: ``(N, num_classes)``; the likeliest class counts as the prediction.
+        probabilities: ``(N, num_classes)``; the most likely class is the prediction.
         class_names: A name for each class.
-        title: Stands above the grid, with the number of right predictions.
-        columns: Images in a row.
+        title: Title; the number of correct predictions is appended.
+        columns: Number of images per row.
     """
     confidence, predicted = probabilities.max(dim=1)
-    right = (predicted == labels).tolist()
-    arrow = "→" if max(map(len, class_names)) <= 3 else "\n→ "  # short names fit into one line
+    correct = (predicted == labels).tolist()
+    has_short_names = max(map(len, class_names)) <= 3
+    arrow = "→" if has_short_names else "\n→ "  # two short names fit into one line
     captions = [
-        f"{class_names[true]}{arrow}{class_names[guess]}  {value:.0%}{'' if fits else ' ✗'}"
-        for true, guess, value, fits in zip(
-            labels.tolist(), predicted.tolist(), confidence.tolist(), right, strict=True
+        f"{class_names[label]}{arrow}{class_names[guess]}  {value:.0%}{'' if is_correct else ' ✗'}"
+        for label, guess, value, is_correct in zip(
+            labels.tolist(), predicted.tolist(), confidence.tolist(), correct, strict=True
         )
     ]
-    return _plot_mosaic(
+    return draw_mosaic(
         _displayable(images),
         captions,
-        f"{title}: {sum(right)} of {len(images)} right",
+        f"{title}: {sum(correct)} of {len(images)} correct",
         columns,
         legend="true label → predicted label and its probability",
-        marked=[not fits for fits in right],
+        highlighted=[not is_correct for is_correct in correct],
     )
 
 
@@ -61,81 +63,42 @@ def plot_misclassified_grid(
     probabilities: Tensor,
     class_names: Sequence[str],
     title: str = "Mistakes",
-    mistakes: int | None = None,
+    num_mistakes: int | None = None,
     columns: int = 5,
 ) -> Figure:
-    """Draws a grid of wrongly classified images with the probabilities of both classes.
+    """Plots misclassified images with the probabilities of the true and the predicted class.
 
     Args:
-        images: ``(N, 1 or 3, H, W)``; values outside [0, 1] are scaled into it.
+        images: ``(N, 1 or 3, H, W)``; values outside [0, 1] are rescaled.
         labels: True classes, integers of shape ``(N,)``.
-        probabilities: ``(N, num_classes)``; the likeliest class counts as the prediction.
+        probabilities: ``(N, num_classes)``; the most likely class is the prediction.
         class_names: A name for each class.
-        title: Stands above the grid.
-        mistakes: How many mistakes there are, of which these are the most confident; default: N.
-        columns: Images in a row.
+        title: Title; the number of mistakes is appended.
+        num_mistakes: Number of all mistakes, if the images are only the N most confident ones.
+        columns: Number of images per row.
     """
-    total = len(images) if mistakes is None else mistakes
+    total = len(images) if num_mistakes is None else num_mistakes
     confidence, predicted = probabilities.max(dim=1)
-    own = probabilities.gather(1, labels.unsqueeze(1)).squeeze(1)
+    true_probability = probabilities.gather(1, labels.unsqueeze(1)).squeeze(1)
     captions = [
-        f"{class_names[true]}  {low:.0%}\n→ {class_names[guess]}  {high:.0%}"
-        for true, low, guess, high in zip(
-            labels.tolist(), own.tolist(), predicted.tolist(), confidence.tolist(), strict=True
+        f"{class_names[label]}  {low:.0%}\n→ {class_names[guess]}  {high:.0%}"
+        for label, low, guess, high in zip(
+            labels.tolist(),
+            true_probability.tolist(),
+            predicted.tolist(),
+            confidence.tolist(),
+            strict=True,
         )
     ]
     legend = "true → predicted label, each with its probability"
     if total > len(images):
         legend = f"the {len(images)} most confident: {legend}"
-    return _plot_mosaic(
+    return draw_mosaic(
         _displayable(images),
         captions,
         f"{title}: {total:,} mistake{'s' * (total != 1)}",
         columns,
         legend=legend if len(images) else "",
-    )
-
-
-@STYLE
-def plot_pictures(
-    pictures: np.ndarray,
-    digits: Tensor,
-    probabilities: Tensor,
-    names: Sequence[str],
-    class_names: Sequence[str],
-    unsure: float,
-    title: str = "Predictions",
-    columns: int = 3,
-) -> Figure:
-    """Draws each picture, beside it what the network saw, and the three likeliest classes.
-
-    Args:
-        pictures: ``(N, S, S, 3)`` in [0, 1].
-        digits: What was made of them, ``(N, 1, H, W)`` in [0, 1].
-        probabilities: ``(N, num_classes)``.
-        names: A name for each picture; the ends of long ones are shown.
-        class_names: A name for each class.
-        unsure: Pictures whose likeliest class has a lower probability are framed.
-        title: Stands above the pictures.
-        columns: Pictures in a row.
-    """
-    side = pictures.shape[1]
-    seen = _displayable(functional.interpolate(digits, (side, side)))
-    gap = np.ones((len(pictures), side, side // 12, 3))
-    likeliest, classes = probabilities.topk(min(3, len(class_names)))
-    captions = []
-    for name, values, ranked in zip(names, likeliest.tolist(), classes.tolist(), strict=True):
-        guesses = [
-            f"{class_names[i]}: {value:.0%}" for i, value in zip(ranked, values, strict=True)
-        ]
-        captions.append(f"{name if len(name) <= 25 else '…' + name[-24:]}\n{'   '.join(guesses)}")
-    return _plot_mosaic(
-        np.concatenate([pictures, gap, seen], axis=2),
-        captions,
-        title,
-        columns,
-        legend=f"what the network saw, and what it takes it for; framed: below {unsure:.0%}",
-        marked=[value < unsure for value in likeliest[:, 0].tolist()],
     )
 
 
@@ -147,105 +110,95 @@ def plot_training_images(
     title: str = "Training images",
     columns: int = 5,
 ) -> Figure:
-    """Draws a grid of images with their labels.
+    """Plots images with their labels.
 
     Args:
-        images: ``(N, 1 or 3, H, W)``; values outside [0, 1] are scaled into it.
+        images: ``(N, 1 or 3, H, W)``; values outside [0, 1] are rescaled.
         labels: True classes, integers of shape ``(N,)``.
         class_names: A name for each class.
-        title: Stands above the grid.
-        columns: Images in a row.
+        title: Title of the figure.
+        columns: Number of images per row.
     """
     captions = [class_names[label] for label in labels.tolist()]
-    return _plot_mosaic(_displayable(images), captions, title, columns)
+    return draw_mosaic(_displayable(images), captions, title, columns)
+
+
+@STYLE
+def plot_pictures(
+    pictures: np.ndarray,
+    inputs: Tensor,
+    probabilities: Tensor,
+    names: Sequence[str],
+    class_names: Sequence[str],
+    unsure_below: float,
+    title: str = "Predictions",
+    columns: int = 3,
+) -> Figure:
+    """Plots the user's pictures next to the network's inputs, with the three likeliest classes.
+
+    Args:
+        pictures: ``(N, S, S, 3)`` in [0, 1].
+        inputs: The pictures in the network's input format, ``(N, 1, H, W)`` in [0, 1].
+        probabilities: ``(N, num_classes)``.
+        names: A name for each picture; of a long name, the end is shown.
+        class_names: A name for each class.
+        unsure_below: A picture is highlighted if its highest probability is below this value.
+        title: Title of the figure.
+        columns: Number of pictures per row.
+    """
+    side = pictures.shape[1]
+    enlarged_inputs = _displayable(functional.interpolate(inputs, (side, side)))
+    gap = np.ones((len(pictures), side, side // 12, 3))
+    top_probabilities, top_classes = probabilities.topk(min(3, len(class_names)))
+    captions = []
+    for name, values, classes in zip(
+        names, top_probabilities.tolist(), top_classes.tolist(), strict=True
+    ):
+        guesses = [
+            f"{class_names[index]}: {value:.0%}"
+            for index, value in zip(classes, values, strict=True)
+        ]
+        short_name = name if len(name) <= MAX_NAME_LENGTH else f"…{name[1 - MAX_NAME_LENGTH :]}"
+        captions.append(f"{short_name}\n{'   '.join(guesses)}")
+    return draw_mosaic(
+        np.concatenate([pictures, gap, enlarged_inputs], axis=2),
+        captions,
+        title,
+        columns,
+        legend=f"picture, network input, most likely classes; framed if below {unsure_below:.0%}",
+        highlighted=[value < unsure_below for value in top_probabilities[:, 0].tolist()],
+    )
 
 
 @STYLE
 def plot_filters(weights: Tensor, title: str = "Filters of the first layer") -> Figure:
-    """Draws the kernels of a convolution; what is dark answers to ink, as the images are drawn.
+    """Plots the kernels of a convolution, with high weights dark, as ink is in the image grids.
 
     Args:
-        weights: ``(N, C, H, W)``; of several channels the mean is drawn, of N the first 64.
-        title: Stands above the kernels.
+        weights: ``(N, C, H, W)``: N filters, of which the first 64 are shown, each as the mean over
+            its C input channels.
+        title: Title of the figure.
     """
-    kernels = weights[:64].detach().float().mean(dim=1).cpu().numpy()
+    kernels = weights[:MAX_FILTERS].detach().float().mean(dim=1).cpu().numpy()
     columns = 4 if len(kernels) <= 16 else 8
     limit = float(np.abs(kernels).max()) or 1.0
-    shades = ScalarMappable(Normalize(-limit, limit), "Greys")
-    pictures = np.asarray(shades.cmap(shades.norm(kernels)))[..., :3]
-    figure = _plot_mosaic(pictures, [""] * len(kernels), title, columns, share=0.8)
-    scale = figure.colorbar(
-        shades, cax=figure.add_axes((0.84, 0.12, 0.025, 0.6)), ticks=[-limit, 0, limit]
+    scale = ScalarMappable(Normalize(-limit, limit), "Greys")
+    images = np.asarray(scale.cmap(scale.norm(kernels)))[..., :3]
+    figure = draw_mosaic(images, [""] * len(kernels), title, columns, width_fraction=0.8)
+    colorbar = figure.colorbar(
+        scale, cax=figure.add_axes((0.84, 0.12, 0.025, 0.6)), ticks=[-limit, 0, limit]
     )
-    scale.ax.yaxis.set_major_formatter("{x:.2g}")
-    scale.ax.set_title("weight", fontsize=10)
-    return figure
-
-
-def _plot_mosaic(
-    pictures: np.ndarray,
-    captions: Sequence[str],
-    heading: str,
-    columns: int,
-    legend: str = "",
-    marked: Sequence[bool] = (),
-    share: float = 1.0,
-) -> Figure:
-    """Draws pictures ``(N, H, W, 3)`` in rows, ``share`` of the figure's width wide."""
-    marked = marked or [False] * len(pictures)
-    rows = max(1, -(-len(pictures) // columns))
-    enlarged = -(-24 // pictures.shape[1])  # small ones, so that margins are whole pixels
-    pictures = pictures.repeat(enlarged, axis=1).repeat(enlarged, axis=2)
-    height, width = pictures.shape[1:3]
-    lines = max((caption.count("\n") + bool(caption) for caption in captions), default=0)
-    pixel = WIDTH * share / (columns * round(1.15 * width))  # of the pictures, in inches
-    caption_height = round((0.17 * lines + 0.06) / pixel) if lines else round(0.1 * height)
-    below = max(round(0.05 * height), math.ceil(0.04 / pixel))
-    pitch_y, pitch_x = height + caption_height + below, round(1.15 * width)
-    above = round((0.54 if legend else 0.42) / pixel)
-    size = (round(columns * pitch_x / share), rows * pitch_y + above)
-
-    figure = Figure(figsize=(size[0] * pixel, size[1] * pixel))
-    write_title(figure, heading)
-    axes = figure.add_axes((0, 0, 1, 1))
-    axes.set_axis_off()
-    # One picture for all images: an axes for each of them would take five times as long.
-    mosaic = np.full((rows * pitch_y, size[0], 3), 255, np.uint8)
-    frames = []
-    long = max((len(line) for caption in captions for line in caption.split("\n")), default=0)
-    letter = 0.7 if any(marked) else 0.62  # width of one, in heights
-    font = min(10.0, 72 * pitch_x * pixel / (letter * max(1, long)))
-    for index, picture in enumerate(pictures):
-        top = (index // columns) * pitch_y + caption_height
-        start = (index % columns) * pitch_x + (pitch_x - width) // 2
-        mosaic[top : top + height, start : start + width] = np.rint(255 * picture)
-        frames.append(Rectangle((start - 0.5, top - 0.5), width, height))
-        axes.text(
-            start - 0.5,
-            top - 0.5 - 0.05 / pixel,
-            captions[index],
-            fontsize=font,
-            color=VERMILION if marked[index] else "0.2",
-            weight="bold" if marked[index] else "normal",
-        )
-    # imshow would resample in floating point, which takes ten times as long.
-    edges = np.arange(size[0] + 1) - 0.5, np.arange(len(mosaic) + 1) - 0.5
-    axes.add_image(PcolorImage(axes, *edges, mosaic))
-    axes.add_collection(
-        PatchCollection(
-            frames,
-            facecolors="none",
-            edgecolors=[VERMILION if mark else "0.8" for mark in marked],
-            linewidths=[3.0 if mark else 1.0 for mark in marked],
-        )
-    )
-    axes.text(size[0] / 2, -0.1 / pixel, legend, color="0.4", fontsize=9, ha="center")
-    axes.set(xlim=(-0.5, size[0] - 0.5), ylim=(size[1] - above - 0.5, -above - 0.5))
+    colorbar.ax.yaxis.set_major_formatter("{x:.2g}")
+    colorbar.ax.set_title("weight", fontsize=10)
     return figure
 
 
 def _displayable(images: Tensor) -> np.ndarray:
-    """Returns ``(N, H, W, 3)`` in [0, 1]; grey images as dark ink on white paper."""
+    """Converts ``(N, 1 or 3, H, W)`` to ``(N, H, W, 3)`` in [0, 1].
+
+    Grey images become dark ink on white paper. Images with values outside [0, 1] (normalized ones)
+    are rescaled together.
+    """
     images = images.detach().float().cpu().nan_to_num()
     if len(images):
         low, high = float(images.min()), float(images.max())

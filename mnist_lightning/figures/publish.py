@@ -1,4 +1,4 @@
-"""Where a figure goes once it is drawn."""
+"""Sends figures to the run folder and to TensorBoard."""
 
 import io
 from collections.abc import Callable
@@ -13,56 +13,69 @@ from tensorboard.compat.proto.summary_pb2 import Summary
 
 from mnist_lightning.figures.style import STYLE
 from mnist_lightning.files import write_atomically
+from mnist_lightning.runs.tensorboard import write_summary
 
-MAX_COLOURS = 4096  # of a figure without photographs, which 256 colours still look like
+MAX_CHART_COLOURS = 4096  # a figure with more has photographs, for which 256 are too few
 
 
 def publish(trainer: Trainer, draw: Callable[[], Figure], name: str, tag: str, epoch: int) -> None:
-    """Draws in the first process, into ``name``.png in the run folder and TensorBoard's images.
+    """Draws a figure, saves it in the run folder and sends it to TensorBoard.
 
-    To be called in every process, since they agree on the folder. Nothing is drawn in a trial.
+    All processes must call this function, because they agree on the run folder; only the first one
+    draws. Nothing is drawn in a dry run.
 
     Args:
-        trainer: Its ``log_dir`` is the run folder, its TensorBoard loggers show the figure.
+        trainer: Its ``log_dir`` is the run folder; each of its TensorBoard loggers gets the figure.
         draw: Returns the figure.
-        name: Name of the file, without its suffix.
-        tag: Name of the image in TensorBoard, where all figures stand under ``figures``.
-        epoch: Number of finished epochs, the image's step in TensorBoard.
+        name: Name of the PNG file, without suffix.
+        tag: Name of the image in TensorBoard, in the group ``figures``.
+        epoch: Number of completed epochs; the step of the image in TensorBoard.
     """
-    folder = trainer.log_dir
+    folder = trainer.log_dir  # a broadcast, so all processes must get here
     if is_dry_run(trainer) or not trainer.is_global_zero:
         return
-    png, (width, height) = _render(draw)
-    if folder is not None and "://" not in folder:  # else TensorBoard alone shows it
+    png, (width, height) = _render_png(draw)
+    if folder is not None and "://" not in folder:  # a logger may write to remote storage
         Path(folder).mkdir(parents=True, exist_ok=True)
         write_atomically(Path(folder) / f"{name}.png", png)
-    # SummaryWriter.add_image would encode the pixels once more.
+    # Not SummaryWriter.add_image, which would encode the pixels again.
     image = Summary.Image(height=height, width=width, colorspace=3, encoded_image_string=png)
-    # TensorBoard opens the first two groups only: with one for all figures they are all in sight.
+    # One group for all figures, because TensorBoard shows only two groups expanded.
     summary = Summary(value=[Summary.Value(tag=f"figures/{tag}", image=image)])
     for logger in trainer.loggers:
         if isinstance(logger, TensorBoardLogger):
-            logger.experiment._get_file_writer().add_summary(summary, epoch)
+            write_summary(logger, summary, epoch)
+
+
+def is_dry_run(trainer: Trainer) -> bool:
+    """Returns whether this is a sanity check or a ``fast_dev_run``."""
+    return trainer.sanity_checking or bool(getattr(trainer, "fast_dev_run", False))
 
 
 @STYLE
-def _render(draw: Callable[[], Figure]) -> tuple[bytes, tuple[int, int]]:
+def _render_png(draw: Callable[[], Figure]) -> tuple[bytes, tuple[int, int]]:
+    """Returns the file content, and width and height in pixels."""
     canvas, buffer = FigureCanvasAgg(draw()), io.BytesIO()
     canvas.draw()  # type: ignore[no-untyped-call]
     size, pixels = canvas.get_width_height(), canvas.buffer_rgba()  # type: ignore[no-untyped-call]
     image = Image.frombuffer("RGBA", size, pixels, "raw", "RGBA", 0, 1).convert("RGB")
-    if image.getcolors(MAX_COLOURS):
-        # A third of the bytes; TensorBoard's writer sums up each of them in Python.
-        image = image.quantize(method=Image.Quantize.FASTOCTREE)
-        palette, paper = image.getpalette(), image.getpixel((0, 0))
-        assert palette is not None
-        assert isinstance(paper, int)
-        palette[3 * paper : 3 * paper + 3] = [255] * 3  # which becomes the mean of all that is pale
-        image.putpalette(palette)
+    if image.getcolors(MAX_CHART_COLOURS):
+        image = _reduce_colours(image)
     image.save(buffer, "PNG", compress_level=3)
     return buffer.getvalue(), size
 
 
-def is_dry_run(trainer: Trainer) -> bool:
-    """Returns whether nothing that is measured now counts."""
-    return trainer.sanity_checking or bool(getattr(trainer, "fast_dev_run", False))
+def _reduce_colours(image: Image.Image) -> Image.Image:
+    """Converts to a palette of 256 colours.
+
+    The file is a third of the size, which saves time in TensorBoard's writer: it computes checksums
+    byte by byte in Python.
+    """
+    image = image.quantize(method=Image.Quantize.FASTOCTREE)
+    palette, paper = image.getpalette(), image.getpixel((0, 0))
+    assert palette is not None
+    assert isinstance(paper, int)
+    # The quantizer averages all pale colours, so the background is no longer quite white.
+    palette[3 * paper : 3 * paper + 3] = [255] * 3
+    image.putpalette(palette)
+    return image

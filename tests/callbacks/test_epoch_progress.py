@@ -1,4 +1,4 @@
-"""Progress in a log file and in a terminal."""
+"""The callback EpochProgress, in a log file and in a terminal."""
 
 import re
 import sys
@@ -17,6 +17,7 @@ LINE = (
 
 
 def fit(data: MNISTDataModule, max_epochs: int = 2, **kwargs: Any) -> None:
+    """Trains and tests a model with a progress bar."""
     trainer = Trainer(
         callbacks=[EpochProgress()],
         logger=False,
@@ -33,24 +34,24 @@ def fit(data: MNISTDataModule, max_epochs: int = 2, **kwargs: Any) -> None:
 
 
 def screen(out: str) -> list[str]:
-    """Returns the lines that a terminal shows in the end."""
+    """Returns the lines that a terminal shows after this output."""
     lines, row, column = [""], 0, 0
-    for piece in re.findall(r"\x1b\[A|\r|\n|[^\r\n\x1b]+", out):
-        if piece == "\x1b[A":
+    for token in re.findall(r"\x1b\[A|\r|\n|[^\r\n\x1b]+", out):
+        if token == "\x1b[A":  # one line up
             row -= 1
-        elif piece == "\r":
+        elif token == "\r":
             column = 0
-        elif piece == "\n":
+        elif token == "\n":
             row, column = row + 1, 0
             lines += [""] * (row + 1 - len(lines))
         else:
             line = lines[row].ljust(column)
-            lines[row] = line[:column] + piece + line[column + len(piece) :]
-            column += len(piece)
+            lines[row] = line[:column] + token + line[column + len(token) :]
+            column += len(token)
     return [line.strip() for line in lines if line.strip()]
 
 
-def test_a_log_file_gets_a_line_an_epoch_and_nothing_else(
+def test_log_file_gets_only_a_line_per_epoch(
     sample: MNISTDataModule, capsys: pytest.CaptureFixture[str]
 ) -> None:
     fit(sample)
@@ -59,7 +60,7 @@ def test_a_log_file_gets_a_line_an_epoch_and_nothing_else(
     assert re.fullmatch(LINE.format(2), second)
 
 
-def test_an_old_validation_is_not_repeated(
+def test_does_not_repeat_an_earlier_validation(
     sample: MNISTDataModule, capsys: pytest.CaptureFixture[str]
 ) -> None:
     fit(sample, check_val_every_n_epoch=2, max_epochs=3)
@@ -68,7 +69,7 @@ def test_an_old_validation_is_not_repeated(
     assert all("train/loss" in line for line in lines)
 
 
-def test_a_terminal_also_gets_a_bar_that_vanishes(
+def test_terminal_also_gets_a_bar_that_disappears(
     sample: MNISTDataModule,
     capsys: pytest.CaptureFixture[str],
     monkeypatch: pytest.MonkeyPatch,
@@ -83,20 +84,30 @@ def test_a_terminal_also_gets_a_bar_that_vanishes(
     assert re.fullmatch(LINE.format(2), second)
 
 
-@pytest.mark.parametrize("hook", ["on_train_batch_end", "on_validation_batch_end"])
-def test_nothing_of_a_bar_stays_when_a_run_is_broken_off(
+@pytest.mark.parametrize(
+    ("hook", "title", "num_sanity_val_steps"),
+    [
+        ("on_train_batch_end", "Epoch 1/2:", 0),
+        ("on_validation_batch_end", "Validation", 0),
+        ("on_validation_batch_end", "Sanity Checking", 2),
+        ("on_test_batch_end", "Testing", 0),
+    ],
+)
+def test_error_removes_the_bars(
     sample: MNISTDataModule,
     capsys: pytest.CaptureFixture[str],
     monkeypatch: pytest.MonkeyPatch,
     hook: str,
+    title: str,
+    num_sanity_val_steps: int,
 ) -> None:
-    def fall_over(*args: Any) -> None:
-        raise RuntimeError("broken off")
+    def fail(*args: Any) -> None:
+        raise RuntimeError("failed")
 
     monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
-    monkeypatch.setattr(MNISTClassifier, hook, fall_over)
-    with pytest.raises(RuntimeError, match="broken off"):
-        fit(sample, num_sanity_val_steps=0)
+    monkeypatch.setattr(MNISTClassifier, hook, fail)
+    with pytest.raises(RuntimeError, match="failed"):
+        fit(sample, num_sanity_val_steps=num_sanity_val_steps)
     out = capsys.readouterr().out
-    assert "Epoch 1/2:" in out
-    assert screen(out) == []
+    assert title in out
+    assert not any("%" in line for line in screen(out))

@@ -1,17 +1,17 @@
-"""The kernels of our network and of others."""
+"""The callback FirstLayerFilters."""
 
 from pathlib import Path
 
 import pytest
-from drawings import Drawing, said
-from foreign import Foreign
+from drawings import Drawing, logged_messages
+from foreign import ForeignClassifier
 from torch import nn
 from trainers import quiet_trainer
 
 from mnist_lightning import DigitCNN, FirstLayerFilters, MNISTClassifier, MNISTDataModule
 
 
-def test_draws_the_trained_kernels(
+def test_shows_the_trained_kernels(
     tmp_path: Path, sample: MNISTDataModule, drawn: list[Drawing]
 ) -> None:
     model = MNISTClassifier()
@@ -21,18 +21,18 @@ def test_draws_the_trained_kernels(
         limit_train_batches=3,
         max_epochs=2,
     ).fit(model, sample)
-    (one,) = drawn
-    assert (one.name, one.tag, one.epoch) == ("filters", "filters", 2)
-    assert one.title == "MNIST sample, filters of the first layer"
+    (drawing,) = drawn
+    assert (drawing.name, drawing.tag, drawing.epoch) == ("filters", "filters", 2)
+    assert drawing.title == "MNIST sample, filters of the first layer"
     assert isinstance(model.network, DigitCNN)
     layer = model.network.features[0]
     assert isinstance(layer, nn.Conv2d)
     limit = float(layer.weight.detach().abs().max())
-    _, scale = one.figure.axes
-    assert scale.get_ylim() == pytest.approx((-limit, limit))
+    _, colorbar = drawing.figure.axes
+    assert colorbar.get_ylim() == pytest.approx((-limit, limit))
 
 
-def test_says_what_it_lacks(
+def test_warns_about_a_model_without_convolution(
     tmp_path: Path,
     sample: MNISTDataModule,
     drawn: list[Drawing],
@@ -43,6 +43,8 @@ def test_says_what_it_lacks(
         callbacks=[FirstLayerFilters()],
         limit_train_batches=1,
         max_epochs=1,
-    ).fit(Foreign(), sample)
+    ).fit(ForeignClassifier(), sample)
     assert drawn == []
-    assert said(caplog) == ["FirstLayerFilters draws nothing: it needs a model with a Conv2d"]
+    assert logged_messages(caplog) == [
+        "FirstLayerFilters is disabled: it requires a model with a Conv2d"
+    ]

@@ -1,4 +1,4 @@
-"""Curves of our model and of others."""
+"""The callback LearningCurves."""
 
 from math import isnan
 from pathlib import Path
@@ -6,9 +6,9 @@ from typing import Any
 
 import numpy as np
 import pytest
-from drawings import Drawing, said
+from drawings import Drawing, logged_messages
 from events import layouts, steps
-from foreign import Foreign
+from foreign import ForeignClassifier
 from lightning.pytorch import Trainer
 from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger
 from PIL import Image
@@ -24,7 +24,7 @@ def trainer_for(folder: Path, callback: LearningCurves, **kwargs: Any) -> Traine
     return quiet_trainer(**options)
 
 
-def test_remembers_each_epoch_and_draws(tmp_path: Path, sample: MNISTDataModule) -> None:
+def test_records_the_metrics_of_each_epoch(tmp_path: Path, sample: MNISTDataModule) -> None:
     callback = LearningCurves()
     trainer = trainer_for(tmp_path, callback)
     trainer.fit(MNISTClassifier(), sample)
@@ -42,7 +42,7 @@ def test_remembers_each_epoch_and_draws(tmp_path: Path, sample: MNISTDataModule)
     assert [path.name for path in tmp_path.iterdir()] == ["curves.png"]
 
 
-def test_draws_what_was_measured(
+def test_draws_the_recorded_metrics_after_each_epoch(
     tmp_path: Path, sample: MNISTDataModule, drawn: list[Drawing]
 ) -> None:
     callback = LearningCurves()
@@ -50,23 +50,24 @@ def test_draws_what_was_measured(
     assert [drawing.epoch for drawing in drawn] == [1, 2, 3]
     assert {drawing.title for drawing in drawn} == {"MNIST sample, learning curves"}
     for drawing in drawn:
-        loss, accuracy = drawing.figure.axes
-        for axes, pair in ((loss, callback.loss), (accuracy, callback.accuracy)):
-            for line, name in zip(axes.get_lines(), pair, strict=False):
-                measured = np.asarray(line.get_ydata()).tolist()
-                assert measured == callback.history[name][: drawing.epoch]
+        for axes, names in zip(
+            drawing.figure.axes, (callback.loss, callback.accuracy), strict=True
+        ):
+            for line, name in zip(axes.get_lines(), names, strict=False):
+                values = np.asarray(line.get_ydata()).tolist()
+                assert values == callback.history[name][: drawing.epoch]
 
 
-def test_has_one_chart_for_both_curves_in_every_tensorboard(
+def test_tensorboard_shows_both_curves_in_one_chart(
     tmp_path: Path, sample: MNISTDataModule
 ) -> None:
-    loggers = [CSVLogger(tmp_path, "csv"), TensorBoardLogger(tmp_path, "tb")]
+    csv, tensorboard = CSVLogger(tmp_path, "csv"), TensorBoardLogger(tmp_path, "tb")
     callback = LearningCurves(loss=("train/loss", "val.loss"))
-    trainer = trainer_for(tmp_path, callback, logger=loggers)
+    trainer = trainer_for(tmp_path, callback, logger=[csv, tensorboard])
     trainer.fit(MNISTClassifier(), sample)
-    assert Path(str(loggers[0].log_dir), "curves.png").exists()  # of the first logger
-    assert steps(str(loggers[1].log_dir))["figures/learning curves"] == [1, 2]
-    assert layouts(str(loggers[1].log_dir)) == {
+    assert Path(csv.log_dir, "curves.png").exists()  # the first logger has the run folder
+    assert steps(tensorboard.log_dir)["figures/learning curves"] == [1, 2]
+    assert layouts(tensorboard.log_dir) == {
         "training and validation": {
             "loss": ["^train/loss$", r"^val\.loss$"],
             "accuracy": ["^train/acc$", "^val/acc$"],
@@ -74,32 +75,32 @@ def test_has_one_chart_for_both_curves_in_every_tensorboard(
     }
 
 
-def test_takes_the_metrics_of_another_project_and_says_what_is_missing(
+def test_warns_once_about_metrics_that_the_model_does_not_log(
     tmp_path: Path, sample: MNISTDataModule, caplog: pytest.LogCaptureFixture
 ) -> None:
     callback = LearningCurves(loss=("train_loss", "val_loss"), accuracy=("train_acc", "val_acc"))
-    trainer_for(tmp_path, callback).fit(Foreign(), sample)
+    trainer_for(tmp_path, callback).fit(ForeignClassifier(), sample)
     assert not any(isnan(value) for value in callback.history["train_loss"])
     assert not any(isnan(value) for value in callback.history["val_acc"])
-    assert all(isnan(value) for value in callback.history["train_acc"])  # Foreign logs none
+    assert all(isnan(value) for value in callback.history["train_acc"])
     assert (tmp_path / "curves.png").exists()
-    assert said(caplog) == [  # once, in two epochs
-        "LearningCurves leaves out train_acc: the model logs train_loss, train_loss_epoch, "
-        "train_loss_step, val_acc, val_loss; say its names with LearningCurves(loss=..., "
-        "accuracy=...)"
+    assert logged_messages(caplog) == [  # once in two epochs
+        "LearningCurves does not show train_acc, which the model does not log; it logs train_loss, "
+        "train_loss_epoch, train_loss_step, val_acc, val_loss. Choose the names with "
+        "LearningCurves(loss=..., accuracy=...)"
     ]
 
 
-def test_a_fit_without_validation_lacks_nothing(
+def test_does_not_warn_in_a_fit_without_validation(
     tmp_path: Path, sample: MNISTDataModule, caplog: pytest.LogCaptureFixture
 ) -> None:
     callback = LearningCurves()
     trainer_for(tmp_path, callback, limit_val_batches=0).fit(MNISTClassifier(), sample)
     assert all(isnan(value) for value in callback.history["val/loss"])
-    assert said(caplog) == []
+    assert logged_messages(caplog) == []
 
 
-def test_does_not_repeat_an_old_validation(tmp_path: Path, sample: MNISTDataModule) -> None:
+def test_does_not_repeat_an_earlier_validation(tmp_path: Path, sample: MNISTDataModule) -> None:
     callback = LearningCurves()
     trainer = trainer_for(tmp_path, callback, check_val_every_n_epoch=2, max_epochs=5)
     trainer.fit(MNISTClassifier(), sample)
@@ -107,7 +108,9 @@ def test_does_not_repeat_an_old_validation(tmp_path: Path, sample: MNISTDataModu
     assert not any(isnan(value) for value in callback.history["train/loss"])
 
 
-def test_goes_on_after_a_resume(tmp_path: Path, sample: MNISTDataModule) -> None:
+def test_resumed_run_has_the_values_of_earlier_epochs(
+    tmp_path: Path, sample: MNISTDataModule
+) -> None:
     first = LearningCurves()
     trainer = trainer_for(tmp_path, first)
     trainer.fit(MNISTClassifier(), sample)
@@ -120,48 +123,57 @@ def test_goes_on_after_a_resume(tmp_path: Path, sample: MNISTDataModule) -> None
         assert values[:2] == first.history[name]
 
 
-def test_epochs_are_right_where_a_checkpoint_knows_more_or_less(
+def test_state_key_is_that_of_earlier_checkpoints() -> None:
+    assert LearningCurves().state_key == (
+        "LearningCurves{'loss': ('train/loss', 'val/loss'), 'accuracy': ('train/acc', 'val/acc')}"
+    )
+
+
+def test_resumes_from_a_checkpoint_with_more_or_fewer_values_than_epochs(
     tmp_path: Path, sample: MNISTDataModule
 ) -> None:
     callback = LearningCurves()
     trainer = trainer_for(tmp_path, callback)
     trainer.fit(MNISTClassifier(), sample)
-    kept = callback.history["val/loss"][:2]
+    two_epochs = callback.history["val/loss"][:2]
 
-    for extra in (0.5, None):
+    for extra_value in (0.5, None):
         for values in callback.history.values():
-            values[:] = [*values, extra] if extra else []
+            values[:] = [*values, extra_value] if extra_value else []
         trainer.save_checkpoint(tmp_path / "two.ckpt")
-        other = LearningCurves()
-        trainer_for(tmp_path, other, max_epochs=3).fit(
+        resumed = LearningCurves()
+        trainer_for(tmp_path, resumed, max_epochs=3).fit(
             MNISTClassifier(), sample, ckpt_path=tmp_path / "two.ckpt", weights_only=True
         )
-        values = other.history["val/loss"]
+        values = resumed.history["val/loss"]
         assert len(values) == 3
         assert not isnan(values[2])
         assert values[2] != 0.5
-        assert values[:2] == kept if extra else all(isnan(value) for value in values[:2])
+        if extra_value:
+            assert values[:2] == two_epochs
+        else:
+            assert all(isnan(value) for value in values[:2])
 
 
-@pytest.mark.parametrize("pair", ["train_loss", ("train_loss",), ()])
-def test_names_come_in_pairs(pair: Any) -> None:
+@pytest.mark.parametrize("names", ["train_loss", ("train_loss",), ()])
+def test_rejects_anything_but_pairs_of_names(names: Any) -> None:
     with pytest.raises(InvalidArgumentError, match="it must be two names"):
-        LearningCurves(loss=pair)
+        LearningCurves(loss=names)
 
 
-def test_two_may_stand_in_one_trainer(tmp_path: Path, sample: MNISTDataModule) -> None:
-    other = LearningCurves(loss=("a", "b"), accuracy=("c", "d"))
-    trainer = trainer_for(tmp_path, other, callbacks=[LearningCurves(), other])
+def test_a_trainer_supports_two_of_them(tmp_path: Path, sample: MNISTDataModule) -> None:
+    second = LearningCurves(loss=("a", "b"), accuracy=("c", "d"))
+    trainer = trainer_for(tmp_path, second, callbacks=[LearningCurves(), second])
     trainer.fit(MNISTClassifier(), sample)
     trainer.save_checkpoint(tmp_path / "both.ckpt")
 
 
-def test_writes_nothing_in_a_trial_run(tmp_path: Path, sample: MNISTDataModule) -> None:
+def test_writes_nothing_in_a_dry_run(tmp_path: Path, sample: MNISTDataModule) -> None:
     trainer_for(tmp_path, LearningCurves(), fast_dev_run=True).fit(MNISTClassifier(), sample)
     assert list(tmp_path.iterdir()) == []
 
 
-def test_title_needs_no_data_module(
+def test_has_a_title_without_a_data_module(
     tmp_path: Path, sample: MNISTDataModule, drawn: list[Drawing]
 ) -> None:
     loader = sample.val_dataloader()

@@ -1,12 +1,12 @@
-"""The surest mistakes of our model and of others."""
+"""The callback MisclassifiedGrid."""
 
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-from drawings import Drawing
-from foreign import Foreign, loader
+from drawings import Drawing, mosaic
+from foreign import ForeignClassifier, loader
 from torch import Tensor
 from trainers import quiet_trainer
 
@@ -23,7 +23,7 @@ def test_shows_the_most_confident_mistakes(
     )
     trainer.fit(model, sample)
     trainer.test(model, sample, verbose=False)
-    assert [(one.name, one.tag, one.epoch) for one in drawn] == [
+    assert [(drawing.name, drawing.tag, drawing.epoch) for drawing in drawn] == [
         ("misclassified", "misclassified, validation", 2),
         ("misclassified", "misclassified, test", 2),
     ]
@@ -32,53 +32,56 @@ def test_shows_the_most_confident_mistakes(
     with torch.no_grad():
         probabilities = model.eval().predict_step(images)
     confidence, predicted = probabilities.max(dim=1)
-    wrong = (predicted != labels).nonzero().squeeze()
-    surest = wrong[confidence[wrong].argsort(descending=True)][:25].tolist()
-    assert drawn[1].title == f"MNIST sample, test images: {len(wrong)} mistakes"
+    mistakes = (predicted != labels).nonzero().squeeze()
+    shown = mistakes[confidence[mistakes].argsort(descending=True)][:25].tolist()
+    assert drawn[1].title == f"MNIST sample, test images: {len(mistakes)} mistakes"
     assert drawn[1].texts[:25] == [
         f"{labels[index]}  {probabilities[index, labels[index]]:.0%}\n"
         f"→ {predicted[index]}  {confidence[index]:.0%}"
-        for index in surest
+        for index in shown
     ]
-    mosaic = drawn[1].figure.axes[0].images[0].get_array()
-    assert mosaic is not None
-    ink = 25 * 28 * 28 * 255 - (255 - mosaic[..., 0].astype(int)).sum()
-    shown = images[surest].sum() * 255
-    assert 25 * 28 * 28 * 255 - ink == pytest.approx(float(shown), rel=1e-3)
+    ink = (255 - mosaic(drawn[1].figure)[..., 0].astype(int)).sum()
+    assert ink == pytest.approx(255 * float(images[shown].sum()), rel=1e-3)
 
 
-class Sure(Foreign):
-    """Is told its logits by the images."""
+class PixelsAsLogits(ForeignClassifier):
+    """Uses the first two pixels of an image as its logits."""
 
     def forward(self, images: Tensor) -> Tensor:
         return images.flatten(1)[:, :2]
 
+    def all_gather(self, data: Any, *args: Any, **kwargs: Any) -> Any:
+        *candidates, _ = data
+        self.gathered_lengths = [len(tensor) for tensor in candidates]
+        return super().all_gather(data, *args, **kwargs)
 
-def fit(tmp_path: Path, images: Tensor, labels: Tensor, **kwargs: Any) -> None:
-    callback = MisclassifiedGrid(class_names=["cat", "dog"], **kwargs)
-    data = loader(images, labels)
+
+def run_test(tmp_path: Path, images: Tensor, labels: Tensor) -> None:
+    callback, model = MisclassifiedGrid(class_names=["cat", "dog"]), PixelsAsLogits()
     trainer = quiet_trainer(default_root_dir=tmp_path, callbacks=[callback])
-    trainer.test(Sure(), data, verbose=False)
-    assert len(callback._kept[1]) == callback.size**2  # whatever the size of the data
+    trainer.test(model, loader(images, labels), verbose=False)
+    # all_gather requires equal shapes from all processes, whatever the number of their images.
+    assert model.gathered_lengths == [callback.size**2] * 4
 
 
-def test_right_ones_are_never_shown(tmp_path: Path, drawn: list[Drawing]) -> None:
+def test_never_shows_correct_predictions(tmp_path: Path, drawn: list[Drawing]) -> None:
     images = torch.zeros(9, 1, 2, 2)
-    images[:, 0, 0, 0] = torch.linspace(0.1, 0.9, 9)  # all are taken for cats
+    images[:, 0, 0, 0] = torch.linspace(0.1, 0.9, 9)  # all are predicted as cats
     labels = torch.tensor([0, 0, 0, 1, 0, 0, 1, 0, 0])
-    fit(tmp_path, images, labels)
-    (one,) = drawn
-    assert one.title == "Test images: 2 mistakes"
-    assert one.texts[:2] == ["dog  33%\n→ cat  67%", "dog  40%\n→ cat  60%"]
-    assert len(one.texts) == 3  # and what the captions mean
+    run_test(tmp_path, images, labels)
+    (drawing,) = drawn
+    assert drawing.title == "Test images: 2 mistakes"
+    assert drawing.texts[:2] == ["dog  33%\n→ cat  67%", "dog  40%\n→ cat  60%"]
+    assert len(drawing.texts) == 3  # with the legend
 
 
-def test_no_mistakes_at_all(tmp_path: Path, drawn: list[Drawing]) -> None:
-    fit(tmp_path, torch.eye(2)[:1].repeat(5, 1).view(5, 1, 2, 1), torch.zeros(5, dtype=torch.long))
+def test_supports_no_mistakes(tmp_path: Path, drawn: list[Drawing]) -> None:
+    images = torch.eye(2)[:1].repeat(5, 1).view(5, 1, 2, 1)
+    run_test(tmp_path, images, torch.zeros(5, dtype=torch.long))
     assert drawn[0].title == "Test images: 0 mistakes"
 
 
-def test_size_is_checked() -> None:
+def test_checks_size() -> None:
     with pytest.raises(
         InvalidArgumentError, match="size is -1; it must be an integer from 1 to 20"
     ):

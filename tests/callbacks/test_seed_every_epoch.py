@@ -1,4 +1,4 @@
-"""What an epoch draws, and that it draws the same again."""
+"""The callback SeedEveryEpoch."""
 
 import random
 from pathlib import Path
@@ -13,40 +13,44 @@ from trainers import quiet_trainer
 from mnist_lightning import MNISTClassifier, MNISTDataModule, RandomDistortion, SeedEveryEpoch
 
 
-class Draws(Callback):
-    """Notes what each epoch draws, and draws as much before it as a test likes."""
+class RecordRandomNumbers(Callback):
+    """Records a random number of each generator in every step.
 
-    def __init__(self, wasted: int = 0) -> None:
-        self.wasted = wasted
-        self.drawn: list[tuple[float, float, float]] = []
+    Args:
+        num_extra: Random numbers of each generator that are drawn before the first epoch.
+    """
+
+    def __init__(self, num_extra: int = 0) -> None:
+        self.num_extra = num_extra
+        self.numbers: list[tuple[float, float, float]] = []
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        for _ in range(self.wasted):
-            self._draw()
+        for _ in range(self.num_extra):
+            self._draw_numbers()
 
     def on_train_batch_start(
         self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int
     ) -> None:
-        self.drawn.append(self._draw())
+        self.numbers.append(self._draw_numbers())
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         trainer.save_checkpoint(Path(trainer.default_root_dir) / "end.ckpt")
 
     @staticmethod
-    def _draw() -> tuple[float, float, float]:
+    def _draw_numbers() -> tuple[float, float, float]:
         return random.random(), float(np.random.rand()), float(torch.rand(()))  # noqa: NPY002
 
 
 def fit(
     folder: Path,
     epochs: int = 3,
-    wasted: int = 0,
+    num_extra: int = 0,
     rank: int = 0,
     ckpt_path: Path | None = None,
-) -> tuple[Draws, torch.Tensor]:
-    """Trains with dropout, shuffling and distortion; returns what was drawn and the weights."""
-    draws = Draws(wasted)
-    torch.manual_seed(7)  # the same start; seeds that nobody gave are another matter
+) -> tuple[list[tuple[float, float, float]], torch.Tensor]:
+    """Trains with dropout, shuffling and distortion; returns random numbers and weights."""
+    recorder = RecordRandomNumbers(num_extra)
+    torch.manual_seed(7)  # equal initial weights, also without seed_everything
     model = MNISTClassifier(dropout=0.5)
     if ckpt_path is not None:
         torch.manual_seed(8)
@@ -55,38 +59,40 @@ def fit(
         max_epochs=epochs,
         limit_train_batches=2,
         limit_val_batches=0,
-        callbacks=[SeedEveryEpoch(), draws],
+        callbacks=[SeedEveryEpoch(), recorder],
     )
     trainer.strategy.global_rank = rank  # type: ignore[attr-defined]
     data = MNISTDataModule(source="sample", augment=RandomDistortion(rotation=10))
     trainer.fit(model, data, ckpt_path=ckpt_path, weights_only=True)
-    return draws, torch.cat([parameter.detach().flatten() for parameter in model.parameters()])
+    weights = torch.cat([parameter.detach().flatten() for parameter in model.parameters()])
+    return recorder.numbers, weights
 
 
 @pytest.fixture(params=["seed_everything", "no seed"])
 def _seed(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A seed as a user gives it, or none: both are told by the environment, as Lightning does."""
+    """Sets the environment variable of ``seed_everything``, or no seed at all."""
     monkeypatch.delenv("PL_GLOBAL_SEED", raising=False)
     if request.param == "seed_everything":
         monkeypatch.setenv("PL_GLOBAL_SEED", "7")
 
 
 @pytest.mark.usefixtures("_seed")
-def test_a_run_that_goes_on_ends_as_if_it_had_never_stopped(tmp_path: Path) -> None:
-    whole, weights = fit(tmp_path / "whole")
+def test_resumed_run_equals_an_uninterrupted_one(tmp_path: Path) -> None:
+    uninterrupted, weights = fit(tmp_path / "uninterrupted")
     first, _ = fit(tmp_path / "first", epochs=1)
-    end = tmp_path / "first" / "end.ckpt"
-    rest, same_weights = fit(tmp_path / "rest", wasted=5, ckpt_path=end)
-    assert first.drawn + rest.drawn == whole.drawn
-    assert torch.equal(weights, same_weights)
-    assert len({number for numbers in whole.drawn for number in numbers}) == 3 * 6  # all differ
+    checkpoint = tmp_path / "first" / "end.ckpt"
+    resumed, resumed_weights = fit(tmp_path / "resumed", num_extra=5, ckpt_path=checkpoint)
+    assert first + resumed == uninterrupted
+    assert torch.equal(weights, resumed_weights)
+    assert len({number for numbers in uninterrupted for number in numbers}) == 3 * 6  # all differ
 
 
 def test_seeds_and_processes_differ(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("PL_GLOBAL_SEED", raising=False)
-    drawn = []
+    first_steps = []
     for seed, rank in ((1, 0), (2, 0), (1, 1)):
         seed_everything(seed, verbose=False)
-        drawn.append(fit(tmp_path / f"{seed}_{rank}", epochs=1, rank=rank)[0].drawn[0])
-    assert len({number for numbers in drawn for number in numbers}) == 9
+        numbers, _ = fit(tmp_path / f"{seed}_{rank}", epochs=1, rank=rank)
+        first_steps.append(numbers[0])
+    assert len({number for numbers in first_steps for number in numbers}) == 9
     monkeypatch.delenv("PL_GLOBAL_SEED")

@@ -1,44 +1,82 @@
-"""How figures become PNGs."""
+"""Figures as PNG files and in TensorBoard."""
 
 import io
+from pathlib import Path
 
 import numpy as np
+import pytest
 import torch
 from drawings import pixels
+from events import steps
+from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger
 from matplotlib.figure import Figure
 from PIL import Image
+from trainers import quiet_trainer
+from typing_extensions import override
 
 from mnist_lightning.figures.confusion_matrix import plot_confusion_matrix
 from mnist_lightning.figures.grids import plot_training_images
-from mnist_lightning.figures.publish import _render
+from mnist_lightning.figures.publish import publish
 
 
-def test_a_chart_has_a_palette_and_white_paper() -> None:
+def draw_chart() -> Figure:
     matrix = torch.eye(10, dtype=torch.long) * 1000 + torch.arange(100).view(10, 10) % 7
+    return plot_confusion_matrix(matrix, tuple("0123456789"))
 
-    def draw() -> Figure:
-        return plot_confusion_matrix(matrix, tuple("0123456789"))
 
-    png, size = _render(draw)
-    image, expected = Image.open(io.BytesIO(png)), pixels(draw())
-    assert (image.mode, image.size) == ("P", size)
-    shown = np.asarray(image.convert("RGB"))
-    paper = (expected == 255).all(axis=2)
-    assert paper.mean() > 0.3
-    assert (shown[paper] == 255).all()
+def draw_photographs() -> Figure:
+    photographs = torch.rand(25, 3, 32, 32, generator=torch.Generator().manual_seed(0))
+    return plot_training_images(photographs, torch.zeros(25, dtype=torch.long), ["cat"])
+
+
+def test_chart_has_a_palette_and_a_white_background(tmp_path: Path) -> None:
+    publish(quiet_trainer(default_root_dir=tmp_path), draw_chart, "chart", "chart", 1)
+    path, expected = tmp_path / "chart.png", pixels(draw_chart())
+    with Image.open(path) as image:
+        assert (image.mode, image.size) == ("P", expected.shape[1::-1])
+        shown = np.asarray(image.convert("RGB"))
+    is_background = (expected == 255).all(axis=2)
+    assert is_background.mean() > 0.3
+    assert (shown[is_background] == 255).all()
     difference = np.abs(shown.astype(int) - expected)
     assert difference.max() < 40
     assert difference.mean() < 2
-    whole = io.BytesIO()
-    Image.fromarray(expected).save(whole, "PNG")
-    assert len(png) < len(whole.getvalue()) / 2
+    full_colour = io.BytesIO()
+    Image.fromarray(expected).save(full_colour, "PNG")
+    assert path.stat().st_size < len(full_colour.getvalue()) / 2
 
 
-def test_photographs_keep_their_colours() -> None:
-    photos = torch.rand(25, 3, 32, 32, generator=torch.Generator().manual_seed(0))
+def test_photographs_keep_their_colours(tmp_path: Path) -> None:
+    publish(quiet_trainer(default_root_dir=tmp_path), draw_photographs, "cats", "cats", 1)
+    with Image.open(tmp_path / "cats.png") as image:
+        assert np.array_equal(np.asarray(image), pixels(draw_photographs()))
 
+
+def test_reaches_tensorboard_after_the_logger_was_closed(tmp_path: Path) -> None:
+    logger = TensorBoardLogger(tmp_path)
+    trainer = quiet_trainer(logger=logger)
+    publish(trainer, draw_chart, "chart", "chart", 1)
+    logger.finalize("success")  # as Lightning does at the end of a fit
+    publish(trainer, draw_chart, "chart", "chart", 2)
+    logger.finalize("success")
+    assert steps(logger.log_dir) == {"figures/chart": [1, 2]}
+    assert Path(logger.log_dir, "chart.png").exists()
+
+
+@pytest.mark.usefixtures("workdir")
+def test_writes_no_png_to_remote_storage() -> None:
+    class RemoteLogger(CSVLogger):
+        @property
+        @override
+        def log_dir(self) -> str:
+            return "s3://bucket/run"
+
+    publish(quiet_trainer(logger=RemoteLogger(".")), draw_chart, "chart", "chart", 1)
+    assert list(Path().rglob("*.png")) == []
+
+
+def test_does_not_draw_in_a_dry_run() -> None:
     def draw() -> Figure:
-        return plot_training_images(photos, torch.zeros(25, dtype=torch.long), ["cat"])
+        raise AssertionError("drawn")
 
-    image = Image.open(io.BytesIO(_render(draw)[0]))
-    assert np.array_equal(np.asarray(image), pixels(draw()))
+    publish(quiet_trainer(fast_dev_run=True), draw, "chart", "chart", 1)
