@@ -11,7 +11,7 @@ from torch import nn
 from torch.utils.data import DataLoader
 from typing_extensions import override
 
-from mnist_lightning.data.datasets import DATASETS, SAMPLE, SAMPLE_DIR
+from mnist_lightning.data.datasets import DATASETS, FALLBACK_NOTICE, SAMPLE, SAMPLE_DIR
 from mnist_lightning.data.download import fetch, resolve_mirrors
 from mnist_lightning.data.in_memory import Batch, BatchLoader, IndexedImages, load_part
 from mnist_lightning.data.local_files import load
@@ -233,14 +233,8 @@ class MNISTDataModule(LightningDataModule):
     @property
     def fallback_notice(self) -> str | None:
         """Why the sample is used, and how to get MNIST; None if MNIST is used as wanted."""
-        if self.fallback_reason is None:
-            return None
-        return (
-            "WARNING: this is not MNIST but the bundled sample of 5,000 MNIST digits (4,000 for "
-            f"training and validation, 1,000 for testing).\n  Reason: {self.fallback_reason}\n"
-            "  To use MNIST, connect to the internet, or copy the four MNIST files into the folder "
-            f"{self.data_dir}, or pass a mirror with --data.mirrors or MNIST_MIRRORS."
-        )
+        reason = self.fallback_reason
+        return None if reason is None else FALLBACK_NOTICE.format(reason, self.data_dir)
 
     @property
     def _allows_sample(self) -> bool:
