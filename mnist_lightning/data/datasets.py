@@ -70,8 +70,8 @@ FALLBACK_NOTICE = """\
 WARNING: this is not MNIST but the bundled sample of 5,000 MNIST digits (4,000 for training and \
 validation, 1,000 for testing).
   Reason: {}
-  To use MNIST, connect to the internet, or copy the four MNIST files into the folder {}, or pass a \
-mirror with --data.mirrors or MNIST_MIRRORS."""
+  To use MNIST, connect to the internet, or copy the four MNIST files into the folder {}, or pass \
+a mirror with --data.mirrors or MNIST_MIRRORS."""
 # LeCun, Cortes and Burges, "The MNIST database of handwritten digits". The checksums are of the
 # files in the archives whose MD5 checksums torchvision lists; tests/data/test_datasets.py compares.
 _MNIST = IdxDataset(
