@@ -1,5 +1,6 @@
 """Reading checkpoints without trusting them, and saving them atomically."""
 
+import errno
 import os
 import pickle
 import zipfile
@@ -10,7 +11,7 @@ import pytest
 import torch
 
 from mnist_lightning.errors import CheckpointError
-from mnist_lightning.runs.checkpoints import read_checkpoint
+from mnist_lightning.runs.checkpoints import RunCheckpointIO, read_checkpoint
 
 
 def save(path: Path, **content: Any) -> Path:
@@ -75,3 +76,36 @@ def test_executes_no_code_in_a_checkpoint(tmp_path: Path) -> None:
     assert not trace.exists()
     pickle.loads(pickle.dumps(Malicious(trace)))
     assert trace.exists()  # so the test would have seen it
+
+
+def test_checkpoints_of_the_run_replace_the_previous_ones_on_commit(tmp_path: Path) -> None:
+    checkpoint_io = RunCheckpointIO()
+    for epoch in (0, 1):
+        for name in ("best", "last", "user"):
+            checkpoint_io.save_checkpoint({"epoch": epoch}, tmp_path / f"{name}.ckpt")
+        epochs = {
+            path.stem: torch.load(path, weights_only=True)["epoch"]
+            for path in tmp_path.glob("*.ckpt")
+        }
+        expected = {"user": 0} if epoch == 0 else {"user": 1, "best": 0, "last": 0}
+        assert epochs == expected  # until the commit
+        checkpoint_io.commit()
+    assert torch.load(tmp_path / "last.ckpt", weights_only=True) == {"epoch": 1}
+    assert {path.name for path in tmp_path.iterdir()} == {"best.ckpt", "last.ckpt", "user.ckpt"}
+    checkpoint_io.commit()  # nothing is left to commit
+
+
+def test_failed_write_leaves_the_previous_checkpoint_intact(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    checkpoint_io, path = RunCheckpointIO(), tmp_path / "user.ckpt"
+    checkpoint_io.save_checkpoint({"epoch": 0}, path)
+
+    def full_disk(descriptor: int) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(os, "fsync", full_disk)
+    with pytest.raises(CheckpointError, match=r"user\.ckpt \(No space left on device\); the prev"):
+        checkpoint_io.save_checkpoint({"epoch": 1}, path)
+    assert torch.load(path, weights_only=True) == {"epoch": 0}
+    assert [path.name for path in tmp_path.iterdir()] == ["user.ckpt"]
