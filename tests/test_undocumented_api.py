@@ -30,11 +30,11 @@ def test_name_exists(name: str, used_by: str) -> None:
 
 
 def test_get_file_writer_reopens_a_closed_writer(tmp_path: Path) -> None:
-    writer = SummaryWriter(tmp_path)  # type: ignore[no-untyped-call]
-    writer.close()  # type: ignore[no-untyped-call]
+    writer = SummaryWriter(tmp_path)
+    writer.close()
     assert writer.file_writer is None  # so the public attribute is not enough
-    assert writer._get_file_writer() is not None  # type: ignore[no-untyped-call]
-    writer.close()  # type: ignore[no-untyped-call]
+    assert writer._get_file_writer() is not None
+    writer.close()
 
 
 def test_seed_everything_sets_pl_global_seed(monkeypatch: pytest.MonkeyPatch) -> None:
