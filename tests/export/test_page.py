@@ -91,6 +91,13 @@ TOUCH_WITH_SECOND_FINGER = """
         }
     });
 """
+DELAY_FIRST_PICTURE = """
+    const decode = createImageBitmap;
+    createImageBitmap = async file => {
+        if (file.name === "first.png") await new Promise(resolve => setTimeout(resolve, 300));
+        return decode(file);
+    };
+"""
 # Of faint, best, normal text; of page, drawing area, bar; of ink.
 GET_COLOURS = """
     const [faint, best, status, body, paper, bar] =
@@ -406,10 +413,11 @@ def test_the_same_picture_can_be_opened_again(page: Page, tmp_path: Path) -> Non
 
 
 def test_shows_the_later_of_two_pictures(page: Page) -> None:
-    page.paste(encode_png(Image.new("L", (3000, 3000), 255)), "slow.png")
+    page.run(DELAY_FIRST_PICTURE)
+    page.paste(encode_png(Image.new("L", (9, 9), 255)), "first.png")
     picture = Image.new("L", (100, 100), 255)
     picture.paste(0, (45, 10, 55, 90))
-    page.paste(encode_png(picture), "fast.png")
+    page.paste(encode_png(picture), "second.png")
     page.wait_for_status("This is 1")
     page.browser.execute_async_script("setTimeout(arguments[0], 500)")
     assert page.prediction["status"].startswith("This is 1")

@@ -5,12 +5,12 @@ const MAX_PIXELS = 100_000_000; // of a picture
 const sheet = document.getElementById("sheet");
 const statusLine = document.getElementById("status");
 const strokeContext = getContext(document.createElement("canvas"));
-// The last state is shown; undo returns to the one before. A state has strokes, or a picture as a
-// canvas, and the digit normalized from it, once it was needed.
+// The last state is shown, and undo removes it. A state has strokes, or a canvas with a picture; its
+// digit is normalized when it is first shown.
 const states = [createState()];
 const keyboardPen = {x: SHEET_SIDE / 2, y: SHEET_SIDE / 2, isDown: false};
 let activePointer = null; // the only mouse, finger or pen that may draw at the moment
-let changeCount = 0; // by the user: a picture that is loaded after the next change is dropped
+let changeCount = 0; // a picture that finishes loading after a later change is dropped
 
 function createState(strokes = [], picture = null) {
   return {strokes, picture, digit: undefined};
@@ -107,7 +107,7 @@ function extendStroke(x, y) {
   schedulePrediction();
 }
 
-/** Ends whatever the user is doing, and announces the prediction. */
+/** Ends the stroke in progress, if any, and announces the prediction. */
 function finishChange() {
   changeCount++;
   activePointer = null;

@@ -66,12 +66,12 @@ function percent(probability) {
   return `${(100 * probability).toFixed(1)} %`;
 }
 
-/** Shows and announces the prediction: not during a stroke, or a screen reader would never stop. */
+/** Shows the prediction, and announces it to screen readers, which would never stop in a stroke. */
 function announcePrediction() {
   statusLine.textContent = showPrediction();
 }
 
-/** Shows the prediction in the next frame, once however many changes there are until then. */
+/** Shows the prediction once in the next frame, after any number of changes. */
 function schedulePrediction() {
   if (isScheduled) return;
   isScheduled = true;
