@@ -1,5 +1,7 @@
 """Images and labels in memory: a dataset, a loader of complete batches, and the IDX format."""
 
+import struct
+import warnings
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Literal, Self
 
@@ -73,9 +75,9 @@ class IndexedImages(Dataset[Batch]):
 class BatchLoader(DataLoader[Batch]):
     """A DataLoader over ``IndexedImages`` that loads each batch in one indexing call.
 
-    It starts no worker processes. For 48,000 images on one CPU core, of which the notebook's
-    network trains an epoch in 1.6 s, loading takes 14 ms; a DataLoader whose collate function is
-    the identity takes 35 ms, and one that stacks single images 850 ms.
+    It starts no worker processes. In an epoch of 48,000 images, which trains in 1.6 s, loading
+    takes about 15 ms on a CPU core; a DataLoader whose collate function is the identity takes
+    about 30 ms, and one that stacks single images about 800 ms.
     """
 
     dataset: IndexedImages
@@ -95,6 +97,8 @@ class BatchLoader(DataLoader[Batch]):
 def load_part(files: Mapping[str, bytes], part: Literal["train", "t10k"]) -> IndexedImages:
     """Returns the training images (``train``) or the test images (``t10k``) of a data set.
 
+    The images share the memory of ``files`` and must not be modified; ``subset`` copies them.
+
     Args:
         files: The extracted content of the four files, by name.
         part: Prefix of the names of the two files to parse.
@@ -105,12 +109,14 @@ def load_part(files: Mapping[str, bytes], part: Literal["train", "t10k"]) -> Ind
 
 
 def parse_idx(content: bytes) -> Tensor:
-    """Parses unsigned bytes in MNIST's IDX format.
+    """Parses unsigned bytes in MNIST's IDX format, without copying them.
 
     The fourth byte is the number of dimensions; the size of each dimension, a big-endian int32,
     and the data follow.
     """
     num_dimensions = content[3]
-    shape = np.frombuffer(content, ">i4", num_dimensions, offset=4)
-    data = np.frombuffer(content, np.uint8, offset=4 + 4 * num_dimensions)
-    return torch.from_numpy(data.reshape(shape).copy())  # writable, unlike bytes
+    shape = struct.unpack_from(f">{num_dimensions}i", content, offset=4)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "The given buffer is not writable")
+        data = torch.frombuffer(content, dtype=torch.uint8, offset=4 + 4 * num_dimensions)
+    return data.view(shape)
