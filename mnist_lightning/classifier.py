@@ -1,4 +1,9 @@
-"""Trains, validates, tests and predicts with a network that maps images to class logits."""
+"""Trains, validates, tests and predicts with a network that maps images to class logits.
+
+Lightning calls, in this order: ``setup``, ``configure_optimizers`` and ``on_train_start``; for each
+epoch ``training_step`` for each training batch and ``validation_step`` for each validation batch;
+``test_step`` and ``predict_step`` for each batch of a test or a prediction.
+"""
 
 import math
 from collections.abc import Iterable
@@ -9,7 +14,6 @@ import torch
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch import LightningModule
 from lightning.pytorch.utilities.types import LRSchedulerConfigType, OptimizerLRSchedulerConfig
-from PIL import Image
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 from torch.optim import AdamW, Optimizer
@@ -20,19 +24,20 @@ from typing_extensions import override
 from mnist_lightning.errors import check_choice, check_module, check_number
 from mnist_lightning.metrics import MeanOverImages
 from mnist_lightning.network import DigitCNN
-from mnist_lightning.pictures.reading import load_digits
+from mnist_lightning.pictures.reading import Source, load_digits
 from mnist_lightning.pretrained.keras import read_keras
 from mnist_lightning.runs.weights import read_pretrained
-from mnist_lightning.sam import SharpnessAwareAdamW
+from mnist_lightning.sam import SharpnessAwareAdamW, is_perturbed
 
 Batch = tuple[Tensor, Tensor]
 
 
 class MNISTClassifier(LightningModule):
-    """An image classifier that minimizes cross-entropy with Adam and Keras's defaults.
+    """An image classifier that minimizes cross-entropy with Adam, with Keras's default settings.
 
     Logs ``train/loss``, ``train/acc``, ``val/loss``, ``val/acc``, ``test/loss`` and ``test/acc``
-    once per epoch: cross-entropy in nats and accuracy in [0, 1], means over images.
+    once per epoch: cross-entropy in nats and accuracy in [0, 1], means over images. Only
+    ``train/loss`` includes label smoothing.
 
     Args:
         network: Maps images ``(N, C, H, W)`` to logits ``(N, num_classes)``; default: ``DigitCNN``.
@@ -43,13 +48,13 @@ class MNISTClassifier(LightningModule):
             to almost zero over the training (Smith and Topin, 2018), which needs fewer epochs.
         label_smoothing: Fraction of each training label that is spread evenly over all classes
             (Szegedy et al., 2016), which increases accuracy and lowers confidence.
-        compile: Whether to train with ``torch.compile``, on a GPU with CUDA graphs. Compilation
-            takes about a minute; on a CPU it brings no speed.
+        compile: Whether to compile the network with ``torch.compile``, on a GPU with CUDA graphs.
+            Compilation takes about a minute; on a CPU it brings no speed.
         batch_norm: Whether the default network uses batch normalization during training;
             ``network.folded()`` returns an equivalent network without it.
         weight_decay: Decoupled weight decay (AdamW; Loshchilov and Hutter, 2019).
         sam_radius: Neighbourhood radius of sharpness-aware minimization (``SharpnessAwareAdamW``);
-            0 disables it. Finds more accurate weights in twice the time.
+            0 disables it. Usually more accurate, at twice the training time.
 
     Raises:
         InvalidArgumentError: If an argument is out of range.
@@ -85,7 +90,7 @@ class MNISTClassifier(LightningModule):
         self.learning_rate = learning_rate
         self.schedule = schedule
         self.label_smoothing = label_smoothing
-        self.compiles_network = compile
+        self.compile_network = compile
         self.weight_decay = weight_decay
         self.sam_radius = sam_radius
         self.num_classes = num_classes
@@ -112,14 +117,18 @@ class MNISTClassifier(LightningModule):
 
     @override
     def configure_optimizers(self) -> Optimizer | OptimizerLRSchedulerConfig:
-        """Returns Adam, and the schedule of its step size unless that is constant.
+        """Returns AdamW, which without weight decay is Adam, and the schedule if there is one.
 
-        Epsilon is Keras's 1e-7. Keras adds it before it corrects the bias of the second moment,
-        PyTorch after it: dividing it by ``sqrt(1 - 0.999**step)`` would reproduce Keras's steps.
+        Epsilon is Keras's. Keras adds it before it corrects the bias of the second moment, PyTorch
+        after it; ``1e-7 / sqrt(1 - 0.999**step)`` would reproduce Keras's steps exactly.
         """
         optimizer: AdamW | SharpnessAwareAdamW
-        options: dict[str, Any] = {"lr": self.learning_rate, "weight_decay": self.weight_decay}
-        options |= {"eps": 1e-7, "fused": True}
+        options: dict[str, Any] = {
+            "lr": self.learning_rate,
+            "eps": 1e-7,
+            "weight_decay": self.weight_decay,
+            "fused": True,
+        }
         if self.sam_radius:
             optimizer = SharpnessAwareAdamW(self.parameters(), self.sam_radius, **options)
         else:
@@ -129,7 +138,7 @@ class MNISTClassifier(LightningModule):
         steps = self.trainer.estimated_stepping_batches
         if not 0 < steps < math.inf:
             raise MisconfigurationException(
-                "the one_cycle schedule needs a training of known length; set --trainer.max_epochs"
+                "the one_cycle schedule needs a run of known length; set --trainer.max_epochs"
             )
         schedule = OneCycleLR(optimizer, self.learning_rate, total_steps=int(steps))
         return {
@@ -139,18 +148,23 @@ class MNISTClassifier(LightningModule):
 
     @override
     def on_train_start(self) -> None:
-        """Compiles the network, after TensorBoard's graph of it was traced."""
-        if self.compiles_network:
+        """Compiles the network here, because TensorBoard's graph is traced before."""
+        if self.compile_network:
             self.network.compile(mode="reduce-overhead", dynamic=False)
 
     @override
     def training_step(self, batch: Batch) -> Tensor:
         images, labels = batch[:2]
         logits = self(images)
-        loss = cross_entropy(logits, labels, label_smoothing=self.label_smoothing)
-        if not self._has_perturbed_weights():
+        loss = self.loss(logits, labels)
+        # Sharpness-aware minimization runs this step a second time, at a neighbour of the weights.
+        if not (self.sam_radius and is_perturbed(self.optimizers(use_pl_optimizer=False))):
             self._log_metrics(self.train_metrics, loss, logits, labels)
         return loss
+
+    def loss(self, logits: Tensor, labels: Tensor) -> Tensor:
+        """Returns the training loss; override this method to train with another one."""
+        return cross_entropy(logits, labels, label_smoothing=self.label_smoothing)
 
     @override
     def validation_step(self, batch: Batch) -> Tensor:
@@ -184,17 +198,13 @@ class MNISTClassifier(LightningModule):
         if metrics["loss"].update_count == 1:
             self.log_dict(metrics, on_step=False, on_epoch=True)
 
-    def _has_perturbed_weights(self) -> bool:
-        """Returns whether sharpness-aware minimization has moved the weights for this step."""
-        optimizer = self.optimizers(use_pl_optimizer=False) if self.sam_radius else None
-        return isinstance(optimizer, SharpnessAwareAdamW) and optimizer.is_perturbed
-
     @torch.inference_mode()
-    def predict_images(self, images: Iterable[str | Path | Image.Image]) -> Tensor:
+    def predict_images(self, images: Source | Iterable[Source]) -> Tensor:
         """Predicts your own pictures of digits, after converting each to MNIST's format.
 
         Args:
-            images: Files, or pictures opened with Pillow; only the first frame of each is used.
+            images: A file or a picture opened with Pillow, or several of them; only the first frame
+                of a file is used.
 
         Returns:
             Probabilities ``(N, num_classes)``, one row per picture.
@@ -246,9 +256,7 @@ class MNISTClassifier(LightningModule):
         Raises:
             CheckpointError: If the file cannot be read or contains another network.
         """
-        weights, dropout = read_keras(Path(path))
-        if dropout is not None:
-            arguments = {"dropout": dropout, **arguments}
-        model = cls(**arguments)
+        weights, file_arguments = read_keras(Path(path))
+        model = cls(**{**file_arguments, **arguments})
         model.network.load_state_dict(weights)
         return model

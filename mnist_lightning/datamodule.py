@@ -1,4 +1,8 @@
-"""MNIST as a LightningDataModule: download, split, scale, and serve in batches."""
+"""MNIST as a LightningDataModule: download, split, scale, and serve in batches.
+
+Lightning calls ``prepare_data`` in one process of each machine, then ``setup`` in every process,
+then the method that returns the loader of the stage.
+"""
 
 import logging
 from pathlib import Path
@@ -22,6 +26,7 @@ from mnist_lightning.errors import (
     check_integer,
     check_module,
     check_number,
+    check_path,
     check_paths,
 )
 from mnist_lightning.pictures.reading import PictureDigits, find_pictures
@@ -37,7 +42,7 @@ class MNISTDataModule(LightningDataModule):
     MNIST's format are available through ``dataset``.
 
     Args:
-        data_dir: Folder with the four files, extracted or ``.gz``, directly or in torchvision's
+        data_dir: Folder with MNIST's four files, extracted or ``.gz``, directly or in torchvision's
             subfolder ``MNIST/raw``. Missing files are downloaded into it.
         batch_size: Number of images in a training batch, over all devices.
         val_fraction: Fraction of the training images held out for validation.
@@ -82,7 +87,7 @@ class MNISTDataModule(LightningDataModule):
         super().__init__()
         images = [images] if isinstance(images, str) else images
         sources = ("auto", "mnist", "sample") if dataset == "MNIST" else ("auto", "mnist")
-        check_paths("data_dir", [data_dir], "it must be the path of a folder")
+        check_path("data_dir", data_dir, "it must be the path of a folder")
         check_integer("batch_size", batch_size, 1, 2**31 - 1)
         check_number("val_fraction", val_fraction, above=0, below=1, hint="for example 0.2")
         check_integer("split_seed", split_seed, 0, 2**63 - 1)
@@ -107,7 +112,8 @@ class MNISTDataModule(LightningDataModule):
         self.class_names = self.dataset.class_names
         self.fallback_reason: str | None = None
         """Why the sample is used although MNIST was wanted; None if it is not."""
-        self._files: dict[str, bytes] = {}
+        self.pictures: PictureDigits | None = None
+        """Your own pictures, if ``predict`` uses them."""
 
     @override
     def prepare_data(self) -> None:
@@ -117,10 +123,11 @@ class MNISTDataModule(LightningDataModule):
             DataError: If ``data_dir`` cannot be read or written.
             MissingDataError: If the files cannot be downloaded and the sample is not allowed.
         """
-        if self.source == "sample" or self._predicts_pictures:
+        predicts_pictures = self.images and self.trainer and self.trainer.predicting
+        if self.source == "sample" or predicts_pictures:
             return
         try:
-            self._files = fetch(self.data_dir, self.dataset, self.mirrors)
+            fetch(self.data_dir, self.dataset, self.mirrors)
         except MissingDataError as error:
             if not self._allows_sample:
                 hint = ", or use --data.source sample" if self.dataset.name == "MNIST" else ""
@@ -138,10 +145,11 @@ class MNISTDataModule(LightningDataModule):
             DataError: If ``data_dir`` cannot be read, or ``images`` matches no picture.
             MissingDataError: If files are missing in ``data_dir`` and the sample is not allowed.
         """
-        if self._predicts_pictures:
-            self.pictures = PictureDigits(find_pictures(self.images or ()))
+        self.pictures = None
+        if self.images and stage == "predict":
+            self.pictures = PictureDigits(find_pictures(self.images))
             return
-        if hasattr(self, "test_set"):  # each stage calls this method
+        if hasattr(self, "test_set"):  # read and split in an earlier stage
             return
         files = self._load_files()
         images = load_part(files, "train")
@@ -154,15 +162,14 @@ class MNISTDataModule(LightningDataModule):
             raise InvalidArgumentError("val_fraction", self.val_fraction, requirement)
         self.train_set = images.subset(order[val_size:])
         self.val_set = images.subset(order[:val_size])
-        self.test_set = load_part(files, "t10k")
+        test_images = load_part(files, "t10k")
+        self.test_set = test_images.subset(torch.arange(len(test_images)))
 
     def _load_files(self) -> dict[str, bytes]:
         """Returns the content of the four files, of MNIST or else of the sample."""
-        files, self._files = self._files, {}
         if self.source != "sample":
             try:
-                # Only one process of each machine has downloaded, and thereby read, the files.
-                files = files or load(self.data_dir, self.dataset)
+                files = load(self.data_dir, self.dataset)
                 self.source = "mnist"
             except MissingDataError as error:
                 if not self._allows_sample:
@@ -179,7 +186,7 @@ class MNISTDataModule(LightningDataModule):
     def train_dataloader(self) -> DataLoader[Batch]:
         images = self._to_device(self.train_set)
         if self.augment is not None:
-            # In a batch hook instead, it would replace the hook of the LightningModule.
+            # Not in on_after_batch_transfer, which would replace this hook of the LightningModule.
             augment = self.augment.to(images.labels.device)
             images = IndexedImages(images.images, images.labels, augment)
         processes = self.trainer.world_size if self.trainer else 1
@@ -195,7 +202,7 @@ class MNISTDataModule(LightningDataModule):
 
     @override
     def predict_dataloader(self) -> DataLoader[Any]:
-        if self._predicts_pictures:
+        if self.pictures is not None:
             return DataLoader(self.pictures, batch_size=self.batch_size, collate_fn=torch.cat)
         return BatchLoader(self.test_set, batch_size=self.batch_size)
 
@@ -205,15 +212,15 @@ class MNISTDataModule(LightningDataModule):
             sampler = UnrepeatedDistributedSampler(
                 images, self.trainer.world_size, self.trainer.global_rank, shuffle=False
             )
-        # Without gradients, four times as many images fit, at a quarter of the overhead.
+        # Without gradients, batches can be four times as large.
         return BatchLoader(self._to_device(images), batch_size=4 * self.batch_size, sampler=sampler)
 
     def _to_device(self, images: IndexedImages) -> IndexedImages:
-        """Moves images to the device of the training, so that a GPU holds all of them as bytes."""
+        """Moves images to the Trainer's device, so that a GPU holds all of them as bytes."""
         return images.to(self.trainer.strategy.root_device) if self.trainer else images
 
     def batch_size_per_process(self, processes: int) -> int:
-        """Returns the number of images of a training batch that each of several processes gets.
+        """Returns the training batch size of each of several processes.
 
         Raises:
             InvalidArgumentError: If the batch cannot be divided evenly.
@@ -226,20 +233,16 @@ class MNISTDataModule(LightningDataModule):
     @property
     def dataset_name(self) -> str:
         """Name of the images for titles and results; final after ``setup``."""
-        if hasattr(self, "pictures"):
+        if self.pictures is not None:
             return "your pictures"
         return SAMPLE.name if self.source == "sample" else self.dataset.name
 
     @property
     def fallback_notice(self) -> str | None:
-        """Why the sample is used, and how to get MNIST; None if MNIST is used as wanted."""
+        """Why the sample is used, and how to get MNIST; None without a fallback."""
         reason = self.fallback_reason
         return None if reason is None else FALLBACK_NOTICE.format(reason, self.data_dir)
 
     @property
     def _allows_sample(self) -> bool:
         return self.source != "mnist" and self.dataset.name == "MNIST"
-
-    @property
-    def _predicts_pictures(self) -> bool:
-        return bool(self.images and self.trainer and self.trainer.predicting)

@@ -104,12 +104,10 @@ def check_number(
     bounds = [f"above {above:g}"] if above > -math.inf else []
     bounds += [f"at least {at_least:g}"] if at_least > -math.inf else []
     bounds += [f"below {below:g}"] if below < math.inf else []
-    check(
-        name,
-        value,
-        lambda number: above < number < below and number >= at_least,
-        f"it must be {' and '.join(bounds) or 'a finite number'}{hint and f' ({hint})'}",
-    )
+    requirement = f"it must be {' and '.join(bounds) or 'a finite number'}"
+    if hint:
+        requirement += f" ({hint})"
+    check(name, value, lambda number: above < number < below and number >= at_least, requirement)
 
 
 def check_integer(name: str, value: Any, at_least: int, at_most: int) -> None:
@@ -157,8 +155,8 @@ def check_module(name: str, value: Any, task: str) -> None:
     )
 
 
-def check_paths(name: str, value: Any, requirement: str) -> None:
-    """Checks that an argument is a non-empty list of paths, or None.
+def check_path(name: str, value: Any, requirement: str) -> None:
+    """Checks that an argument is a path.
 
     Args:
         name: Name of the argument, as in the signature.
@@ -168,12 +166,22 @@ def check_paths(name: str, value: Any, requirement: str) -> None:
     Raises:
         InvalidArgumentError: If it is not.
     """
+    check(name, value, _is_path, requirement)
+
+
+def check_paths(name: str, value: Any, requirement: str) -> None:
+    """Checks that an argument is a non-empty list of paths, or None; otherwise like `check_path`.
+
+    Raises:
+        InvalidArgumentError: If it is not.
+    """
     check(
         name,
         value,
-        lambda paths: (
-            paths is None
-            or (paths and all(path and b"\0" not in os.fsencode(path) for path in paths))
-        ),
+        lambda paths: paths is None or (paths and all(map(_is_path, paths))),
         requirement,
     )
+
+
+def _is_path(value: Any) -> bool:
+    return bool(value) and b"\0" not in os.fsencode(value)

@@ -14,16 +14,15 @@ class DigitCNN(nn.Module):
     """Two convolutional and two dense layers: 37,610 parameters for ten classes.
 
     Weights are initialized as in Keras: Glorot uniform (Glorot and Bengio, 2010), biases zero.
-    Pooling precedes ReLU, because the two commute and only a quarter of the values remains to be
-    rectified.
+    Pooling comes before ReLU: the result is the same, with a quarter of the values to rectify.
 
     Args:
         dropout: Probability of dropping a value before the last layer during training.
         num_classes: Number of classes.
         batch_norm: Whether to normalize hidden values over each batch during training (Ioffe and
-            Szegedy, 2015). The number of parameters stays the same: batch normalization adds the
-            bias instead of the layer before it, and has no scale, because the next layer undoes
-            any positive scale of rectified values.
+            Szegedy, 2015). The number of parameters stays the same: each normalization has a
+            shift, which replaces the bias of the layer before it, and no scale, which the next
+            layer could undo.
 
     Raises:
         InvalidArgumentError: If an argument is out of range.

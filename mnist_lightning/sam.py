@@ -80,3 +80,8 @@ class SharpnessAwareAdamW(AdamW):
                 weight.copy_(original)
         super().step()
         return loss
+
+
+def is_perturbed(optimizer: object) -> bool:
+    """Returns whether an optimizer is computing the gradients at a neighbour of the weights."""
+    return isinstance(optimizer, SharpnessAwareAdamW) and optimizer.is_perturbed

@@ -33,7 +33,7 @@ def test_get_file_writer_reopens_a_closed_writer(tmp_path: Path) -> None:
     writer = SummaryWriter(tmp_path)
     writer.close()
     assert writer.file_writer is None  # so the public attribute is not enough
-    assert writer._get_file_writer() is not None
+    assert writer._get_file_writer() is not None  # type: ignore[no-untyped-call]
     writer.close()
 
 

@@ -34,9 +34,16 @@ class RunCheckpoint(ModelCheckpoint):
         self._resumes = resumes
 
     @override
+    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        super().setup(trainer, pl_module, stage=stage)  # determines the folder
+        checkpoint_io = trainer.strategy.checkpoint_io
+        if isinstance(checkpoint_io, RunCheckpointIO):
+            checkpoint_io.deferred.add(Path(self.format_checkpoint_name({})))
+
+    @override
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         super().on_train_start(trainer, pl_module)
-        # The first epoch can be interrupted, too.
+        # The first epoch may be interrupted, too.
         if self.monitor is None and trainer.global_step == 0 and not is_dry_run(trainer):
             trainer.save_checkpoint(self.format_checkpoint_name({}), weights_only=False)
             _commit(trainer)
@@ -47,7 +54,8 @@ class RunCheckpoint(ModelCheckpoint):
 
     @override
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        if self.monitor in (None, *trainer.callback_metrics):  # some epochs have no validation
+        # Some epochs have no validation, and then no metric to monitor.
+        if self.monitor is None or self.monitor in trainer.callback_metrics:
             super().on_train_epoch_end(trainer, pl_module)
 
     @override

@@ -15,11 +15,13 @@ NOT_HYPERPARAMETERS = ("compile", "data_dir", "mirrors", "num_classes")
 
 
 class SaveRunConfig(SaveConfigCallback):
-    """Saves ``config.yaml`` with the data source that was used, for LightningCLI.
+    """LightningCLI's callback that saves ``config.yaml``, with the data source that was used.
 
-    A resumed run keeps its config until the first epoch is complete, because the new options may
-    turn out to be invalid. Arguments are those of ``SaveConfigCallback``; ``overwrite`` means that
-    the run is resumed.
+    It also passes the hyperparameters of the config to TensorBoard. A resumed run keeps its config
+    until the first epoch is complete, because the new options may turn out to be invalid; then its
+    ``results.json`` is removed, because only a complete run has one.
+
+    Arguments are those of ``SaveConfigCallback``; ``overwrite`` means that the run is resumed.
     """
 
     @override

@@ -1,4 +1,4 @@
-"""Stops a training that diverges."""
+"""Stops a training run that diverges."""
 
 from lightning.pytorch import Callback, LightningModule, Trainer
 from typing_extensions import override

@@ -19,9 +19,8 @@ def raise_on_sigterm(signum: int, frame: FrameType | None) -> NoReturn:
 class StopOnSigterm(Callback):
     """Makes SIGTERM stop the run immediately, like Ctrl-C, instead of after the current step.
 
-    Lightning calls a handler of its own before an existing one. With several processes, it waits
-    for all of them to join a broadcast, forever if one does not. So the handler is installed again
-    after Lightning's.
+    Lightning's own handler runs first. With several processes it waits for a broadcast that may
+    never complete, so this callback replaces it once Lightning has installed it.
     """
 
     @override

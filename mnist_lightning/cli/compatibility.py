@@ -7,6 +7,16 @@ from mnist_lightning.classifier import MNISTClassifier
 from mnist_lightning.datamodule import MNISTDataModule
 from mnist_lightning.errors import InvalidArgumentError
 
+# Raised by modules that are made for other inputs.
+EXPECTED_ERRORS = (
+    ArithmeticError,
+    AttributeError,
+    LookupError,
+    RuntimeError,
+    TypeError,
+    ValueError,
+)
+
 
 def check_compatibility(model: MNISTClassifier, datamodule: MNISTDataModule) -> None:
     """Checks that model and data fit each other.
@@ -19,32 +29,35 @@ def check_compatibility(model: MNISTClassifier, datamodule: MNISTDataModule) -> 
         raise InvalidArgumentError(
             "--model.num_classes", model.num_classes, f"the data have {required_classes} classes"
         )
-    if model.example_input_array is None:  # a network of the user's own
-        network = model.network
-        has_parameters = any(True for _ in network.parameters())
-        if not (has_parameters and _maps_digits_to(network, (model.num_classes,))):
-            raise InvalidArgumentError(
-                "--model.network",
-                type(network).__name__,
-                "it must have parameters and map images (N, 1, 28, 28) to logits "
-                f"(N, {model.num_classes})",
-            )
-        model.example_input_array = torch.zeros(1, 1, 28, 28)  # for TensorBoard's graph
-    augment = datamodule.augment
-    if augment is not None and not _maps_digits_to(augment, (1, 28, 28)):
+    if not any(True for _ in model.network.parameters()):
         raise InvalidArgumentError(
-            "--data.augment", type(augment).__name__, "it must map images to images of equal size"
+            "--model.network", type(model.network).__name__, "it must have parameters to train"
         )
+    _check_output("--model.network", model.network, (model.num_classes,))
+    if datamodule.augment is not None:
+        _check_output("--data.augment", datamodule.augment, (1, 28, 28))
 
 
-def _maps_digits_to(module: nn.Module, shape: tuple[int, ...]) -> bool:
-    """Returns whether a module maps digits ``(2, 1, 28, 28)`` to a tensor ``(2, *shape)``."""
+def _check_output(option: str, module: nn.Module, shape: tuple[int, ...]) -> None:
+    """Checks that a module maps digits ``(N, 1, 28, 28)`` to a tensor ``(N, *shape)``."""
+    wanted = f"it must map images (N, 1, 28, 28) to (N, {', '.join(map(str, shape))})"
     was_training = module.training
     try:
         with torch.no_grad():
             output = module.eval()(torch.zeros(2, 1, 28, 28))
-    except (ArithmeticError, AttributeError, LookupError, RuntimeError, TypeError, ValueError):
-        return False
+    except (
+        ArithmeticError,
+        AttributeError,
+        LookupError,
+        RuntimeError,
+        TypeError,
+        ValueError,
+    ) as error:
+        problem = f"{wanted}, but it raised {type(error).__name__}: {error}"
+        raise InvalidArgumentError(option, type(module).__name__, problem) from error
     finally:
         module.train(was_training)
-    return isinstance(output, Tensor) and output.shape == (2, *shape)
+    if not isinstance(output, Tensor) or output.shape != (2, *shape):
+        result = tuple(output.shape) if isinstance(output, Tensor) else type(output).__name__
+        problem = f"{wanted}; it maps (2, 1, 28, 28) to {result}"
+        raise InvalidArgumentError(option, type(module).__name__, problem)

@@ -122,7 +122,7 @@ def _ignored_warnings() -> Iterator[None]:
 
 @contextmanager
 def _sigterm_as_exception() -> Iterator[None]:
-    """Makes SIGTERM stop the run immediately, like Ctrl-C, instead of after the current epoch."""
+    """Makes SIGTERM stop the run immediately, like Ctrl-C, instead of after the current step."""
     if threading.current_thread() is not threading.main_thread():
         yield  # only the main thread can handle signals
         return

@@ -27,7 +27,7 @@ def fit(session: Session, root: str | None) -> None:
 
     Args:
         session: The session; ``weights`` becomes the checkpoint that is tested.
-        root: The option ``--trainer.default_root_dir``, for the hint how to resume.
+        root: The option ``--trainer.default_root_dir``, for the hint on how to resume.
     """
     trainer, folder = session.trainer, session.folder
     _print_start(session, folder)
@@ -59,7 +59,7 @@ def _print_start(session: Session, folder: Path | None) -> None:
 def _saved_weights(session: Session) -> Weights | None:
     """Returns the best checkpoint of this fit, or else the last one, or None, in every process."""
     trainer = session.trainer
-    paths = [
+    paths = [  # in the order of the callbacks: best, last
         Path(callback.best_model_path)
         for callback in trainer.checkpoint_callbacks
         if isinstance(callback, RunCheckpoint) and callback.best_model_path

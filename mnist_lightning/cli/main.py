@@ -1,4 +1,15 @@
-"""One LightningCLI, with run folders, checkpoints by name, and a test after each fit."""
+"""The command line: a LightningCLI with run folders, checkpoints by name, and a test after a fit.
+
+LightningCLI's constructor does everything. It calls, in this order:
+
+1. ``parse_arguments``, which also finds the weights (``options.py``);
+2. ``instantiate_classes`` for data and model, and ``instantiate_trainer``, which opens the run
+   folder and adds callbacks (``trainer_defaults.py``);
+3. ``after_instantiate_classes``, which checks them and loads the weights;
+4. the method named after the command: ``fit.py``, ``evaluate.py``, ``predict.py``, ``export.py``.
+
+Errors become one sentence in ``console.py``.
+"""
 
 import os
 import sys
@@ -14,14 +25,11 @@ from typing_extensions import override
 
 from mnist_lightning.callbacks.save_run_config import SaveRunConfig
 from mnist_lightning.classifier import MNISTClassifier
-from mnist_lightning.cli import evaluate
+from mnist_lightning.cli import evaluate, export, fit, predict
 from mnist_lightning.cli.compatibility import check_compatibility
 from mnist_lightning.cli.console import console
-from mnist_lightning.cli.export import ExportingTrainer, Format, export
-from mnist_lightning.cli.fit import fit
 from mnist_lightning.cli.options import parse_options, resumes, resumes_in_place
 from mnist_lightning.cli.parser import OneSentenceParser
-from mnist_lightning.cli.predict import predict
 from mnist_lightning.cli.processes import check_strategy, kill_child_processes, leave_process_group
 from mnist_lightning.cli.session import Session
 from mnist_lightning.cli.trainer_defaults import (
@@ -77,7 +85,7 @@ class MNISTCLI(LightningCLI):
             super().__init__(
                 MNISTClassifier,
                 MNISTDataModule,
-                trainer_class=ExportingTrainer,
+                trainer_class=export.ExportingTrainer,
                 trainer_defaults=dict(TRAINER_DEFAULTS),
                 save_config_callback=SaveRunConfig,
                 save_config_kwargs={"save_to_log_dir": False},  # SaveRunConfig chooses the folder
@@ -101,7 +109,7 @@ class MNISTCLI(LightningCLI):
     @staticmethod
     @override
     def subcommands() -> dict[str, set[str]]:
-        # Not options: checkpoints are never unpickled, and results are always printed.
+        # These are fixed, not options: checkpoints are never unpickled, results always printed.
         fixed = {"ckpt_path", "weights_only", "verbose", "return_predictions"}
         skipped = {name: names | fixed for name, names in LightningCLI.subcommands().items()}
         return skipped | {"export": {"model", "about"}}
@@ -136,8 +144,8 @@ class MNISTCLI(LightningCLI):
         if resumes_in_place(self.subcommand, self.weights):
             self.save_config_kwargs["overwrite"] = True
         elif self.weights is not None:  # the config says which weights were used
-            named = self.weights.is_pretrained
-            self.options.ckpt_path = "pretrained" if named else str(self.weights.path)
+            is_pretrained = self.weights.is_pretrained
+            self.options.ckpt_path = "pretrained" if is_pretrained else str(self.weights.path)
         if self.subcommand in ("validate", "export"):  # they write no run folder
             self.save_config_callback = None
 
@@ -181,6 +189,8 @@ class MNISTCLI(LightningCLI):
                 "--data.images", self.options.data.images, "only predict uses it"
             )
         check_compatibility(self.model, self.datamodule)
+        if self.model.example_input_array is None:  # with a network of the user's own
+            self.model.example_input_array = torch.zeros(1, 1, 28, 28)  # for TensorBoard's graph
         if self.weights is not None:
             self.weights.load_into(self.model)
 
@@ -200,7 +210,7 @@ class MNISTCLI(LightningCLI):
 
     def fit(self, **kwargs: Any) -> None:
         """Trains, then tests the best checkpoint."""
-        fit(self._session(), self.options.trainer.default_root_dir)
+        fit.fit(self._session(), self.options.trainer.default_root_dir)
 
     def validate(self, **kwargs: Any) -> None:
         """Validates the weights."""
@@ -212,8 +222,8 @@ class MNISTCLI(LightningCLI):
 
     def predict(self, **kwargs: Any) -> None:
         """Predicts the test images or your own pictures, and writes ``predictions.csv``."""
-        predict(self._session())
+        predict.predict(self._session())
 
-    def export(self, format: Format, output: str, **kwargs: Any) -> None:
+    def export(self, format: export.Format, output: str, **kwargs: Any) -> None:
         """Writes the network to a file."""
-        export(self._session(), format, output)
+        export.export(self._session(), format, output)

@@ -25,7 +25,7 @@ def parse_options(
         args: The command line without the name of the program.
 
     Returns:
-        The options, and the weights, or None for a training from scratch.
+        The options, and the weights, or None for a training run from scratch.
 
     Raises:
         UserError: If an option is invalid, or the weights cannot be used.
@@ -43,21 +43,20 @@ def parse_options(
     root = Path(options.trainer.default_root_dir or "")
     weights = find_weights(name or "best", root, allow_untrained=subcommand == "fit")
     # The options of the weights come first, so that the user's own options override them.
-    position = args.index(subcommand) + 1
     defaults = ["--config", _config_of(weights, resumes_in_place(subcommand, weights))]
-    config = parser.parse_args([*args[:position], *defaults, *args[position:]])
+    config = parser.parse_args([subcommand, *defaults, *args[1:]])
     if resumes(subcommand, weights):
         _check_resume(weights, config[subcommand])
     return config, weights
 
 
 def resumes(subcommand: str, weights: Weights | None) -> bool:
-    """Returns whether a command resumes the training of the weights."""
+    """Returns whether a command resumes the training run of the weights."""
     return subcommand == "fit" and weights is not None and not weights.is_pretrained
 
 
 def resumes_in_place(subcommand: str, weights: Weights | None) -> bool:
-    """Returns whether a command resumes a training in its own run folder."""
+    """Returns whether a command resumes a training run in its own folder."""
     return subcommand == "fit" and weights is not None and weights.name == "last"
 
 
@@ -77,10 +76,12 @@ def _check_resume(weights: Weights, options: Namespace) -> None:
         raise CheckpointError(
             f"{weights.path} contains no optimizer state, so training cannot be resumed from it"
         )
-    rate = weights.options()["model"].get("learning_rate")
-    if rate not in (None, options.model.learning_rate):
-        raise InvalidArgumentError(
-            "--model.learning_rate",
-            options.model.learning_rate,
-            f"a resumed run keeps its own, {rate}, which is part of the optimizer state",
-        )
+    saved_options = weights.options()["model"]
+    for name in ("learning_rate", "schedule", "weight_decay"):
+        saved, value = saved_options.get(name), options.model[name]
+        if saved not in (None, value):
+            raise InvalidArgumentError(
+                f"--model.{name}",
+                value,
+                f"a resumed run keeps its own, {saved}, which is part of the optimizer state",
+            )

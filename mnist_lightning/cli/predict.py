@@ -14,6 +14,7 @@ from mnist_lightning.errors import UserError
 from mnist_lightning.figures.grids import plot_pictures
 from mnist_lightning.figures.publish import publish
 from mnist_lightning.pictures import UNSURE_BELOW
+from mnist_lightning.pictures.reading import PictureDigits
 
 MAX_TEST_ROWS, MAX_PICTURE_ROWS = 10, 100  # in the printed table
 
@@ -33,9 +34,10 @@ def predict(session: Session) -> None:
         return
     probabilities = torch.cat(batches).cpu()
     failures: Mapping[str, str | None]
-    if session.datamodule.images:
-        failures, max_rows = session.datamodule.pictures.results, MAX_PICTURE_ROWS
-        _publish_pictures(session, probabilities)
+    pictures = session.datamodule.pictures
+    if pictures is not None:
+        failures, max_rows = pictures.results, MAX_PICTURE_ROWS
+        _publish_pictures(session, pictures, probabilities)
     else:
         names = (f"test/{index:05d}" for index in range(len(probabilities)))
         failures, max_rows = dict.fromkeys(names), MAX_TEST_ROWS
@@ -49,8 +51,8 @@ def predict(session: Session) -> None:
     _check_all_predicted(failures)
 
 
-def _publish_pictures(session: Session, probabilities: Tensor) -> None:
-    shown = session.datamodule.pictures.shown
+def _publish_pictures(session: Session, pictures: PictureDigits, probabilities: Tensor) -> None:
+    shown = pictures.shown
     if not shown:
         return
     names, thumbnails, digits = zip(*shown, strict=True)

@@ -39,7 +39,7 @@ class Session:
 
     @property
     def folder(self) -> Path | None:
-        """The run folder. All processes must ask for it, because they agree on it."""
+        """The run folder. Collective: every process must access it."""
         return Path(self.trainer.log_dir or "") if self.has_folder else None
 
     @property

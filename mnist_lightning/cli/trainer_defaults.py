@@ -63,7 +63,7 @@ def open_run(subcommand: str, options: Namespace, weights: Weights | None) -> Ru
 
 
 def trainer_options(subcommand: str, options: Namespace, run: Run | None) -> dict[str, Any]:
-    """Returns options of the Trainer that the user has not set: logger, folder, checkpoint plugin.
+    """Returns options that replace the user's: the logger, the folder, and one more plugin.
 
     Args:
         subcommand: The command.

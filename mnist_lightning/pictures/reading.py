@@ -129,11 +129,15 @@ def read_digits(
         yield name, result
 
 
-def load_digits(images: Iterable[str | Path | Image.Image]) -> Tensor:
+Source = str | Path | Image.Image
+
+
+def load_digits(images: Source | Iterable[Source]) -> Tensor:
     """Loads pictures of one digit each and normalizes them to MNIST's format.
 
     Args:
-        images: Files, or pictures that Pillow has opened; only the first frame of a file is used.
+        images: A file or a picture opened with Pillow, or several of them; only the first frame of
+            a file is used.
 
     Returns:
         float32 of shape ``(N, 1, 28, 28)`` in [0, 1], ink light.
@@ -141,6 +145,8 @@ def load_digits(images: Iterable[str | Path | Image.Image]) -> Tensor:
     Raises:
         UnreadablePictureError: If a picture cannot be read or shows no digit; the message names it.
     """
+    if isinstance(images, Source):
+        images = [images]
     digits = []
     for image in images:
         name, digit = next(read_digits(image))

@@ -45,15 +45,15 @@ _SHAPES = {
 }
 
 
-def read_keras(path: Path) -> tuple[dict[str, Tensor], float | None]:
+def read_keras(path: Path) -> tuple[dict[str, Tensor], dict[str, float]]:
     """Reads the weights of the notebook's model without running code from the file.
 
     Args:
         path: A ``.keras`` file, or weights only in HDF5, such as ``.weights.h5``.
 
     Returns:
-        The weights by their names in ``DigitCNN``, and the dropout rate, which is None for
-        weights only.
+        The weights by their names in ``DigitCNN``, and the arguments of the network that the file
+        contains: ``dropout``, unless it contains weights only.
 
     Raises:
         CheckpointError: If the file cannot be read or contains a different network (for weights
@@ -63,11 +63,11 @@ def read_keras(path: Path) -> tuple[dict[str, Tensor], float | None]:
     try:
         with path.open("rb") as file:
             if not zipfile.is_zipfile(file):
-                return _read_weights(path, file), None
+                return _read_weights(path, file), {}
             with zipfile.ZipFile(file) as archive:
                 dropout = _check_layers(path, json.loads(archive.read("config.json")))
                 with archive.open("model.weights.h5") as weights:
-                    return _read_weights(path, weights), dropout
+                    return _read_weights(path, weights), {"dropout": dropout}
     except (KeyError, TypeError, ValueError, AttributeError, zipfile.BadZipFile) as error:
         raise CheckpointError(f"{path} {not_keras}") from error
     except OSError as error:  # h5py's own have no strerror

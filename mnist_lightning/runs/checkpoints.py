@@ -58,14 +58,14 @@ class RunCheckpointIO(TorchCheckpointIO):
     Lightning 2.6 writes into the system's temporary folder, from where moving is a copy if that is
     on another file system, and ignores an unwritable folder. It also saves the checkpoint of an
     epoch before it logs the epoch's metrics: a run that is killed in between would resume without
-    them. So ``best.ckpt`` and ``last.ckpt`` are first written as ``*.ckpt.next``.
+    them. So the checkpoints of the run are first written as ``*.ckpt.next``.
     """
 
-    deferred_names = ("best.ckpt", "last.ckpt")
-
     def __init__(self) -> None:
-        self.uncommitted: list[Path] = []
-        """Checkpoints that are written but not yet renamed, in the order of writing."""
+        self.deferred: set[Path] = set()
+        """Paths of the run's own checkpoints, which are committed later than they are written."""
+        self.uncommitted: dict[Path, None] = {}
+        """Those that are written and not yet committed, in the order of writing."""
 
     @override
     def save_checkpoint(
@@ -80,7 +80,7 @@ class RunCheckpointIO(TorchCheckpointIO):
             super().save_checkpoint(checkpoint, path, storage_options)
             return
         path = Path(path)
-        is_deferred = path.name in self.deferred_names
+        is_deferred = path in self.deferred
         content = io.BytesIO()
         torch.save(checkpoint, content)
         try:
@@ -91,13 +91,13 @@ class RunCheckpointIO(TorchCheckpointIO):
                 f"cannot write the checkpoint {path} ({error.strerror}); the previous one is intact"
             ) from error
         if is_deferred:
-            self.uncommitted.append(path)
+            self.uncommitted[path] = None
 
     def commit(self) -> None:
         """Replaces each checkpoint of the run by the newly written one."""
-        while self.uncommitted:
-            path = self.uncommitted.pop(0)
+        for path in self.uncommitted:
             _next(path).replace(path)
+        self.uncommitted.clear()
 
 
 def _next(path: Path) -> Path:

@@ -20,9 +20,17 @@ log = logging.getLogger(__name__)
 
 PRETRAINED = Path(__file__).parents[1] / "pretrained" / "digits.safetensors"
 PRETRAINED_SHA256 = "c002e719d2be6428129d7063a4ab6e7ac193a32b69b42f1ea7cd553ff2b52cd2"
-# Options that belong to the weights: which network they fit, and which images are held out.
+# Options that belong to the weights: the network they fit, how they are trained further, and the
+# images that are held out.
 OPTIONS = {
-    "model": ("learning_rate", "dropout", "num_classes", "batch_norm"),
+    "model": (
+        "learning_rate",
+        "schedule",
+        "weight_decay",
+        "dropout",
+        "num_classes",
+        "batch_norm",
+    ),
     "data": ("dataset", "source", "val_fraction", "split_seed"),
 }
 HPARAMS = {"model": "hyper_parameters", "data": "datamodule_hyper_parameters"}
@@ -71,7 +79,7 @@ class Weights:
         """Returns the options of ``model`` and ``data`` that belong to the weights.
 
         Only plain values are read from a checkpoint, so that no class it names is imported. A
-        network of the user's own comes from the config of the run, if the user named the run.
+        network of the user's own comes from the config of the run, for ``best`` and ``last``.
         """
         options: dict[str, dict[str, Any]] = {}
         for group, names in OPTIONS.items():

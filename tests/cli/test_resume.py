@@ -76,6 +76,11 @@ def test_resuming_with_invalid_options_leaves_the_run_unchanged(
     code, line = fail(capsys, "fit", "--ckpt_path", "last", "--model.learning_rate", "0.1")
     assert code == 2
     assert "--model.learning_rate is 0.1; a resumed run keeps its own, 0.001" in line
+    for option, value in (("schedule", "one_cycle"), ("weight_decay", "0.1")):
+        code, line = fail(capsys, "fit", "--ckpt_path", "last", f"--model.{option}", value)
+        assert code == 2
+        assert f"--model.{option} is" in line
+        assert "a resumed run keeps its own" in line
     assert (run / "config.yaml").read_bytes() == before
 
 

@@ -28,7 +28,7 @@ from mnist_lightning.cli import main
         (
             "--model.network mnist_lightning.DigitCNN --model.network.num_classes 11",
             2,
-            "--model.network is 'DigitCNN'; it must have parameters",
+            "--model.network is 'DigitCNN'; it must map images (N, 1, 28, 28) to (N, 10)",
         ),
         (
             "--trainer.accumulate_grad_batches 0",

@@ -178,3 +178,12 @@ def test_reads_forty_megapixels(tmp_path: Path) -> None:
     ImageDraw.Draw(picture).line((4000, 1000, 3900, 4000), fill="blue", width=200)
     picture.save(tmp_path / "photo.jpg")
     assert model.predict_images([tmp_path / "photo.jpg"]).argmax(dim=1).tolist() == [1]
+
+
+def test_load_digits_accepts_a_single_file(tmp_path: Path, sample: MNISTDataModule) -> None:
+    path = tmp_path / "digit.png"
+    Image.fromarray(sample.test_set.images[0, 0].numpy()).save(path)
+    expected = load_digits([path])
+    assert expected.shape == (1, 1, 28, 28)
+    for source in (path, str(path), Image.open(path)):
+        torch.testing.assert_close(load_digits(source), expected)

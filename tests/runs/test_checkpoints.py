@@ -80,6 +80,7 @@ def test_executes_no_code_in_a_checkpoint(tmp_path: Path) -> None:
 
 def test_checkpoints_of_the_run_replace_the_previous_ones_on_commit(tmp_path: Path) -> None:
     checkpoint_io = RunCheckpointIO()
+    checkpoint_io.deferred = {tmp_path / "best.ckpt", tmp_path / "last.ckpt"}
     for epoch in (0, 1):
         for name in ("best", "last", "user"):
             checkpoint_io.save_checkpoint({"epoch": epoch}, tmp_path / f"{name}.ckpt")

@@ -91,6 +91,8 @@ def test_options_of_a_real_checkpoint(fitted: Run) -> None:
     assert weights.options() == {
         "model": {
             "learning_rate": 0.001,
+            "schedule": "constant",
+            "weight_decay": 0.0,
             "dropout": 0.2,
             "num_classes": 10,
             "batch_norm": False,
