@@ -86,7 +86,3 @@ def held_bytes(callback: Callback) -> int:
     """Returns the memory that a callback's attributes hold, including tensors behind views."""
     # Lightning also attaches the methods log and log_dict of the model.
     return len(pickle.dumps([value for value in vars(callback).values() if not callable(value)]))
-
-
-# Earlier names, which tests of the command line and of run folders still import.
-PICTURES, said = FIGURE_FILES, logged_messages

@@ -16,7 +16,7 @@ from torch.utils.data import DataLoader
 from trainers import quiet_trainer
 from typing_extensions import override
 
-from mnist_lightning import MNISTClassifier, MNISTDataModule
+from mnist_lightning import MNISTDataModule
 from mnist_lightning.data.datasets import DATASETS, SAMPLE, SAMPLE_DIR
 from mnist_lightning.data.in_memory import IndexedImages
 from mnist_lightning.data.local_files import load
@@ -94,55 +94,6 @@ def test_only_training_images_are_shuffled(sample: MNISTDataModule) -> None:
     assert first != second
     assert sorted(first) == sorted(second) == sorted(sample.train_set.labels.tolist())
     assert concatenate(sample.val_dataloader())[1].tolist() == sample.val_set.labels.tolist()
-
-
-def test_a_batch_is_one_indexing_call(
-    sample: MNISTDataModule, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    calls: list[int] = []
-    whole = IndexedImages.batch
-
-    def counted(self: IndexedImages, indices: Tensor) -> tuple[Tensor, Tensor]:
-        calls.append(len(indices))
-        return whole(self, indices)
-
-    def single(self: IndexedImages, index: int) -> None:
-        raise AssertionError("an image was loaded by itself")
-
-    monkeypatch.setattr(IndexedImages, "batch", counted)
-    monkeypatch.setattr(IndexedImages, "__getitem__", single)
-    concatenate(sample.val_dataloader())
-    assert calls == [512, 288]
-    calls.clear()
-    concatenate(sample.train_dataloader())
-    assert calls == [128] * 25
-    calls.clear()
-    concatenate(sample.predict_dataloader())
-    assert calls == [128] * 7 + [104]
-
-
-def test_lightning_can_replace_the_sampler(sample: MNISTDataModule) -> None:
-    seen: list[Tensor] = []
-
-    class Watching(MNISTClassifier):
-        def training_step(self, batch: tuple[Tensor, Tensor]) -> Tensor:
-            seen.append(batch[0])
-            return super().training_step(batch)
-
-    trainer = quiet_trainer(overfit_batches=2, max_epochs=2)
-    with pytest.warns(UserWarning, match="turning off the train dataloader shuffling"):
-        trainer.fit(Watching(), sample)
-    expected, _ = sample.train_set.batch(torch.arange(256))
-    for epoch in (seen[:2], seen[2:]):
-        torch.testing.assert_close(torch.cat(epoch), expected)
-
-
-def test_a_single_item_is_the_same_image(sample: MNISTDataModule) -> None:
-    image, label = sample.val_set[3]
-    images, labels = sample.val_set.batch(torch.tensor([3, 5]))
-    assert image.shape == (1, 28, 28)
-    torch.testing.assert_close(image, images[0])
-    assert int(label) == int(labels[0])
 
 
 class Negative(nn.Module):
@@ -299,7 +250,7 @@ def test_falls_back_to_the_sample_with_a_reason(
     for part in ("sample of 5,000", server.url, "HTTP status 503", "--data.mirrors"):
         assert part in notice
     assert notice in caplog.text
-    assert not any(path.is_file() for path in tmp_path.rglob("*"))
+    assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.parametrize(

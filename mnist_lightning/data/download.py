@@ -9,6 +9,7 @@ import urllib.parse
 import urllib.request
 from collections.abc import Iterable, Sequence
 from concurrent.futures import Future, wait
+from contextlib import suppress
 from pathlib import Path
 from typing import IO
 
@@ -89,6 +90,7 @@ def fetch(folder: Path, dataset: IdxDataset, mirrors: Iterable[str]) -> dict[str
     if not raw.resolve().is_relative_to(folder.resolve()):
         raise DataError(f"{raw} leads outside data_dir {folder}; remove the symbolic link")
     problems = [*damaged.values()]
+    created = [path for path in (raw, *raw.parents) if not path.exists()]
     try:
         raw.mkdir(parents=True, exist_ok=True)
         for mirror in mirrors:
@@ -101,6 +103,10 @@ def fetch(folder: Path, dataset: IdxDataset, mirrors: Iterable[str]) -> dict[str
         raise DataError(
             f"data_dir {folder} cannot be written ({error.strerror}); choose another folder"
         ) from error
+    finally:
+        with suppress(OSError):  # not empty
+            for path in created:
+                path.rmdir()
     raise MissingDataError("; ".join(problems))
 
 
@@ -122,6 +128,7 @@ def _download_missing(
         content = verify(archive, True, expected)
         if content is None:
             raise _MirrorError(url, "the downloaded file is truncated or has the wrong checksum")
+        raw.mkdir(parents=True, exist_ok=True)  # another process that failed may have removed it
         if expected.is_sha256_of_gz:  # the extracted file could not be verified later
             write_atomically(raw / f"{name}.gz", archive)
         else:

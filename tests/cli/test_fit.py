@@ -11,7 +11,7 @@ import pytest
 import torch
 from command_line import SHORT, config, fail, names, results
 from conftest import Run
-from drawings import PICTURES
+from drawings import FIGURE_FILES
 from events import graph, hparams, images, layouts, scalars, steps
 from mirror import Files, Server, sending
 from PIL import Image
@@ -36,7 +36,7 @@ def test_run_folder_contains_the_expected_files(fitted: Run) -> None:
         "events",
         "hparams.yaml",
         "results.json",
-        *PICTURES,
+        *FIGURE_FILES,
     }
     assert names(fitted.folder / "checkpoints") == {"best.ckpt", "last.ckpt"}
     assert names(fitted.folder.parent.parent) == {"lightning_logs"}  # nothing else is written
@@ -221,7 +221,7 @@ def test_without_logger_still_writes_a_run_folder(workdir: Path) -> None:
     for version in (0, 1):
         main(["fit", *SHORT, "--trainer.logger", "false"])
         run = workdir / "lightning_logs" / f"version_{version}"
-        assert names(run) == {".lock", "checkpoints", "config.yaml", "results.json", *PICTURES}
+        assert names(run) == {".lock", "checkpoints", "config.yaml", "results.json", *FIGURE_FILES}
     assert names(workdir) == {"lightning_logs"}
 
 

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 import torch
-from drawings import PICTURES
+from drawings import FIGURE_FILES
 from events import scalars, steps
 from tensorboard.summary.writer.record_writer import RecordWriter
 
@@ -111,7 +111,7 @@ def outcome(folder: Path) -> dict[str, Any]:
     # A resumed run draws its first training images again.
     tag = "figures/training images"
     found["figures"] = {name: sorted(set(at)) for name, at in steps(run).items() if name != tag}
-    for picture in PICTURES - {"training_images.png"}:
+    for picture in FIGURE_FILES - {"training_images.png"}:
         found[picture] = (run / picture).read_bytes()
     found["results"] = (run / "results.json").read_text().replace(str(run), "")
     found["config"] = (run / "config.yaml").read_text()
@@ -228,7 +228,7 @@ def test_stopped_run_draws_its_figures_and_can_be_resumed(
         f"error: {message}",
     ]
     run = tmp_path / "lightning_logs" / "version_0"
-    assert {path.name for path in run.glob("*.png")} == PICTURES
+    assert {path.name for path in run.glob("*.png")} == FIGURE_FILES
     assert not (run / "results.json").exists()
     resume(tmp_path)
     expected, _, _ = undisturbed

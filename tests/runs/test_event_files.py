@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 import torch
-from drawings import said
+from drawings import logged_messages
 from events import events, graph, hparams, scalars, steps
 from torch import Tensor, nn
 from trainers import quiet_trainer
@@ -112,9 +112,9 @@ def test_failed_tracing_is_a_warning(
     model = attached(MNISTClassifier(Odd()))
     logger = EpochTensorBoardLogger(tmp_path)
     logger.log_graph(model)  # no warning without an example
-    assert said(caplog) == []
+    assert logged_messages(caplog) == []
     logger.log_graph(model, torch.zeros(1, 1, 28, 28))
-    assert said(caplog) == [
+    assert logged_messages(caplog) == [
         "TensorBoard shows no graph, because tracing the network failed: no such layer"
     ]
     assert capsys.readouterr().out == ""
