@@ -298,13 +298,6 @@ def test_classifier_ignores_further_parts_of_a_batch() -> None:
     assert {"train/loss", "val/acc"} <= trainer.callback_metrics.keys()
 
 
-def test_classifier_rejects_batches_of_another_type() -> None:
-    item = {"image": torch.rand(1, 28, 28), "label": torch.tensor(3)}
-    batches: DataLoader[Any] = DataLoader([item])  # type: ignore[arg-type]
-    with pytest.raises(TypeError, match="must begin with images and labels; it is a dict"):
-        quiet_trainer(max_epochs=1).fit(MNISTClassifier(), batches, batches)
-
-
 @pytest.fixture
 def command_line(workdir: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
     """Returns a function that sets the arguments of a foreign LightningCLI."""

@@ -112,7 +112,7 @@ def test_no_figure_if_no_picture_shows_a_digit(
 @pytest.mark.parametrize(
     ("args", "code", "why"),
     [
-        (["predict", "--data.images=nix.png"], 1, "nix.png is no file; name files, folders or"),
+        (["predict", "--data.images=nix.png"], 1, "nix.png is not a file; pass files, folders or"),
         (["predict", "--data.images=[]"], 2, r"--data.images is \[\]; it must name files"),
         (["predict", "--data.images=[a, '']"], 2, r"--data.images is \['a', ''\]; it must"),
         (["test", "--data.images=a"], 2, "--data.images is 'a'; only predict uses it"),

@@ -10,13 +10,13 @@ from mnist_lightning.cli import main
 @pytest.mark.parametrize(
     ("args", "code", "message"),
     [
-        (["--format=onnx"], 2, "--output is missing; add --help to see what it may be"),
+        (["--format=onnx"], 2, "--output is missing; add --help to see its possible values"),
         (["--format=pdf", "--output=a"], 2, "--format is 'pdf'; it must be one of 'onnx', 'html'"),
-        (["--output=a"], 2, "--format is missing; add --help to see what it may be"),
-        (["--format=onnx", "--output=no/a"], 1, "no/a cannot be read or written (No such file"),
-        (["--format=onnx", "--output=/tmp"], 2, "--output is '/tmp'; name a file"),
-        (["--format=html", "--output=/dev/null"], 2, "--output is '/dev/null'; name a file"),
-        (["--format=onnx", "--output=."], 2, "--output is '.'; name a file"),
+        (["--output=a"], 2, "--format is missing; add --help to see its possible values"),
+        (["--format=onnx", "--output=no/a"], 1, "cannot read or write no/a (No such file"),
+        (["--format=onnx", "--output=/tmp"], 2, "--output is '/tmp'; it must be a file"),
+        (["--format=html", "--output=/dev/null"], 2, "--output is '/dev/null'; it must be a file"),
+        (["--format=onnx", "--output=."], 2, "--output is '.'; it must be a file"),
     ],
 )
 def test_invalid_arguments_write_nothing(

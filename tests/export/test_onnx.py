@@ -90,7 +90,7 @@ def test_command_exports_the_weights_of_a_checkpoint(
     check_same_predictions(model, content, digits)
     assert "version_0/checkpoints/best.ckpt" in onnx.load_model_from_string(content).doc_string
     out = capsys.readouterr().out
-    assert "Written:    model.onnx (169 kB)" in out
+    assert "Written:     model.onnx (169 kB)" in out
     assert "Data:" not in out
 
 
