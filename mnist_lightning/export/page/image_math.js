@@ -192,9 +192,9 @@ function robustMax(values) {
 /** Returns the median, or 0 for an empty array. */
 function median(values) {
   if (!values.length) return 0;
-  const middle = values.length >> 1, upper = partition(values.slice(), middle)[0];
+  const middle = values.length >> 1, upper = partition(Float32Array.from(values), middle)[0];
   if (values.length % 2) return upper;
-  return (partition(values.slice(), middle - 1)[0] + upper) / 2;
+  return (partition(Float32Array.from(values), middle - 1)[0] + upper) / 2;
 }
 
 const square = value => value * value; // faster than **

@@ -103,8 +103,12 @@ function extractInk(difference) {
     ink.data[Math.floor(i / channels)] += data[i] * direction[i % channels];
   }
   const threshold = robustMax(ink.data) / 2;
-  const contrast = median(ink.data.filter(value => value >= threshold));
-  const noise = 1.5 * median(ink.data.filter(value => value < threshold).map(Math.abs));
+  const strokes = [], paper = [];
+  for (const value of ink.data) {
+    if (value >= threshold) strokes.push(value);
+    else paper.push(Math.abs(value));
+  }
+  const contrast = median(strokes), noise = 1.5 * median(paper);
   if (contrast < Math.max(MIN_CONTRAST, MIN_SIGNAL_TO_NOISE * noise)) return null;
   return mapImage(ink, value => value / contrast);
 }
@@ -124,12 +128,13 @@ function removeSpecks(ink) {
 
 function cropToInk({width, height, data}) {
   let [left, right, top, bottom] = [width, -1, height, -1];
-  data.forEach((value, i) => {
-    if (value <= INK_THRESHOLD) return;
-    const x = i % width, y = Math.floor(i / width);
-    left = Math.min(left, x), right = Math.max(right, x);
-    top = Math.min(top, y), bottom = y;
-  });
+  for (let y = 0; y < height; y++) {
+    for (let x = 0; x < width; x++) {
+      if (data[y * width + x] <= INK_THRESHOLD) continue;
+      left = Math.min(left, x), right = Math.max(right, x);
+      top = Math.min(top, y), bottom = y;
+    }
+  }
   const crop = createImage(right - left + 1, bottom - top + 1, 1);
   return mapImage(crop, (_, i) => {
     const x = left + i % crop.width, y = top + Math.floor(i / crop.width);
