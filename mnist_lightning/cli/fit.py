@@ -8,6 +8,7 @@ from pathlib import Path
 
 from lightning.pytorch.utilities.exceptions import SIGTERMException
 
+from mnist_lightning.callbacks.idle_hooks import skip_idle_hooks
 from mnist_lightning.callbacks.run_checkpoint import RunCheckpoint
 from mnist_lightning.cli.evaluate import test
 from mnist_lightning.cli.processes import is_connection_lost
@@ -31,6 +32,7 @@ def fit(session: Session, root: str | None) -> None:
     """
     trainer, folder = session.trainer, session.folder
     _print_start(session, folder)
+    skip_idle_hooks(trainer.callbacks)  # type: ignore[attr-defined]
     with _resume_hint(session, folder, root):
         resumed = session.weights if session.resumes else None
         trainer.fit(
