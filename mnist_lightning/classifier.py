@@ -33,7 +33,7 @@ Batch = tuple[Tensor, Tensor]
 
 
 class MNISTClassifier(LightningModule):
-    """An image classifier that minimizes cross-entropy with Adam, with Keras's default settings.
+    """An image classifier that minimizes cross-entropy with Adam at Keras's default settings.
 
     Logs ``train/loss``, ``train/acc``, ``val/loss``, ``val/acc``, ``test/loss`` and ``test/acc``
     once per epoch: cross-entropy in nats and accuracy in [0, 1], means over images. Only
@@ -43,13 +43,14 @@ class MNISTClassifier(LightningModule):
         network: Maps images ``(N, C, H, W)`` to logits ``(N, num_classes)``; default: ``DigitCNN``.
         learning_rate: Step size of Adam.
         dropout: Dropout probability of the default network.
-        num_classes: Number of classes.
+        num_classes: Number of classes; a network of your own must have as many logits.
         schedule: ``constant``, or ``one_cycle``: the step size rises to ``learning_rate`` and falls
-            to almost zero over the training (Smith and Topin, 2018), which needs fewer epochs.
+            to almost zero over the run, and the momentum falls and rises (Smith and Topin, 2018);
+            this needs fewer epochs.
         label_smoothing: Fraction of each training label that is spread evenly over all classes
             (Szegedy et al., 2016), which increases accuracy and lowers confidence.
         compile: Whether to compile the network with ``torch.compile``, on a GPU with CUDA graphs.
-            Compilation takes about a minute; on a CPU it brings no speed.
+            Compilation takes about a minute; it does not help on a CPU.
         batch_norm: Whether the default network uses batch normalization during training;
             ``network.folded()`` returns an equivalent network without it.
         weight_decay: Decoupled weight decay (AdamW; Loshchilov and Hutter, 2019).
@@ -85,7 +86,8 @@ class MNISTClassifier(LightningModule):
         check_number("label_smoothing", label_smoothing, at_least=0, below=1, hint="0 disables it")
         check_number("weight_decay", weight_decay, at_least=0, hint="0 disables it")
         check_number("sam_radius", sam_radius, at_least=0, hint="0 disables it")
-        learning_rate = float(learning_rate)  # checkpoints must not contain NumPy numbers
+        # Lightning's LearningRateFinder sets a NumPy number, which checkpoints must not contain.
+        learning_rate = float(learning_rate)
         self.save_hyperparameters(ignore=["network"])
         self.learning_rate = learning_rate
         self.schedule = schedule
@@ -96,7 +98,7 @@ class MNISTClassifier(LightningModule):
         self.num_classes = num_classes
         if network is None:
             network = DigitCNN(dropout, num_classes, batch_norm)
-            self.example_input_array = torch.zeros(1, 1, 28, 28)
+            self.example_input_array = torch.zeros(1, 1, 28, 28)  # for TensorBoard's graph
         self.network = network
         metrics = MetricCollection({"loss": MeanOverImages(), "acc": MeanOverImages()})
         self.train_metrics = metrics.clone(prefix="train/")
@@ -194,8 +196,8 @@ class MNISTClassifier(LightningModule):
     ) -> None:
         metrics["loss"].update(loss.detach() * len(labels), len(labels))
         metrics["acc"].update((logits.detach().argmax(dim=1) == labels).sum(), len(labels))
-        # Once per epoch, because Lightning computes the metrics at its end; in each step, logging
-        # takes 14 % of the time of a default fit.
+        # Usually, each step logs. Once per epoch is enough, because Lightning keeps the metrics and
+        # computes them at its end, and saves 14 % of the time of a default fit.
         if metrics["loss"].update_count == 1:
             self.log_dict(metrics, on_step=False, on_epoch=True)
 
@@ -222,9 +224,10 @@ class MNISTClassifier(LightningModule):
         """
         digits = load_digits(images).to(self.device)
         was_training = self.training
-        probabilities: Tensor = self.eval().predict_step(digits)
-        self.train(was_training)
-        return probabilities
+        try:
+            return self.eval().predict_step(digits)
+        finally:
+            self.train(was_training)
 
     @classmethod
     def from_pretrained(cls, **arguments: Any) -> Self:

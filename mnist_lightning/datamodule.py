@@ -44,7 +44,8 @@ class MNISTDataModule(LightningDataModule):
     Args:
         data_dir: Folder with MNIST's four files, extracted or ``.gz``, directly or in torchvision's
             subfolder ``MNIST/raw``. Missing files are downloaded into it.
-        batch_size: Number of images in a training batch, over all devices.
+        batch_size: Number of images in a training batch, over all devices; batches for validation
+            and test are four times as large, on each device.
         val_fraction: Fraction of the training images held out for validation.
         split_seed: Seed of this split, independent of the seed of the run.
         source: ``auto`` uses the files in ``data_dir``, or else downloads them, or else falls back
@@ -135,7 +136,7 @@ class MNISTDataModule(LightningDataModule):
                     f"cannot download {self.dataset.name} ({error}); pass a mirror with "
                     f"--data.mirrors, or copy the four files into the folder {self.data_dir}{hint}"
                 ) from error
-            self.fallback_reason = str(error)
+            self.fallback_reason = str(error)  # setup finds a reason in the other processes
 
     @override
     def setup(self, stage: str) -> None:
@@ -186,7 +187,7 @@ class MNISTDataModule(LightningDataModule):
     def train_dataloader(self) -> DataLoader[Batch]:
         images = self._to_device(self.train_set)
         if self.augment is not None:
-            # Not in on_after_batch_transfer, which would replace this hook of the LightningModule.
+            # Not in on_after_batch_transfer: Lightning would ignore the model's hook of that name.
             augment = self.augment.to(images.labels.device)
             images = IndexedImages(images.images, images.labels, augment)
         processes = self.trainer.world_size if self.trainer else 1

@@ -103,8 +103,8 @@ def check_number(
     """
     bounds = [f"above {above:g}"] if above > -math.inf else []
     bounds += [f"at least {at_least:g}"] if at_least > -math.inf else []
-    bounds += [f"below {below:g}"] if below < math.inf else []
-    requirement = f"it must be {' and '.join(bounds) or 'a finite number'}"
+    bounds += [f"below {below:g}"] if below < math.inf else ["finite"]
+    requirement = f"it must be {' and '.join(bounds)}"
     if hint:
         requirement += f" ({hint})"
     check(name, value, lambda number: above < number < below and number >= at_least, requirement)

@@ -1,4 +1,8 @@
-"""Lightning callbacks that can be used in any Trainer."""
+"""Lightning callbacks. Those imported here can be used in any Trainer.
+
+The command line adds ``run_checkpoint``, ``save_run_config``, ``resume_run``, ``stop_on_sigterm``
+and ``stop_on_divergence``. The other files are base classes and helpers.
+"""
 
 from mnist_lightning.callbacks.confusion_matrix import ConfusionMatrix
 from mnist_lightning.callbacks.epoch_progress import EpochProgress

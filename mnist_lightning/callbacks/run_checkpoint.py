@@ -20,18 +20,18 @@ class RunCheckpoint(ModelCheckpoint):
 
     Args:
         name: ``best`` or ``last``.
-        resumes: Whether a run is resumed in its own folder.
+        resumes_in_place: Whether a run is resumed in its own folder.
         monitor: Metric whose lowest value is saved; default: the latest epoch is saved.
     """
 
-    def __init__(self, name: str, resumes: bool, monitor: str | None = None) -> None:
+    def __init__(self, name: str, resumes_in_place: bool, monitor: str | None = None) -> None:
         super().__init__(
             filename=name,
             monitor=monitor,
             enable_version_counter=False,
             save_on_train_epoch_end=True,  # a run can be resumed from a complete epoch only
         )
-        self._resumes = resumes
+        self._resumes_in_place = resumes_in_place
 
     @override
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
@@ -54,7 +54,7 @@ class RunCheckpoint(ModelCheckpoint):
 
     @override
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        # Some epochs have no validation, and then no metric to monitor.
+        # Before the first validation there is no metric to monitor.
         if self.monitor is None or self.monitor in trainer.callback_metrics:
             super().on_train_epoch_end(trainer, pl_module)
 
@@ -65,14 +65,17 @@ class RunCheckpoint(ModelCheckpoint):
 
     @override
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Restores the best score; if the run folder was moved, with its present path."""
-        if self._resumes:
-            state_dict = state_dict | {"dirpath": self.dirpath}
-            for name in ("best_model_path", "kth_best_model_path", "last_model_path"):
-                state_dict[name] = self._relocate(state_dict[name])
-            scores = state_dict["best_k_models"].items()
-            state_dict["best_k_models"] = {self._relocate(path): score for path, score in scores}
-        super().load_state_dict(state_dict)
+        """Restores the best score of a run that is resumed in its own folder, even a moved one."""
+        if not self._resumes_in_place:
+            return  # the new folder has no best checkpoint yet
+        paths = ("best_model_path", "kth_best_model_path", "last_model_path")
+        scores = state_dict["best_k_models"].items()
+        super().load_state_dict(
+            state_dict
+            | {name: self._relocate(state_dict[name]) for name in paths}
+            | {"best_k_models": {self._relocate(path): score for path, score in scores}}
+            | {"dirpath": self.dirpath}
+        )
 
     def _relocate(self, path: str) -> str:
         # Joined as ModelCheckpoint does, because it removes a checkpoint whose path differs.

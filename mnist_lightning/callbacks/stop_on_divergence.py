@@ -26,6 +26,6 @@ def _diverged(trainer: Trainer, pl_module: LightningModule, symptom: str) -> Div
     rate = getattr(pl_module, "learning_rate", trainer.optimizers[0].param_groups[0]["lr"])
     return DivergedError(
         f"training diverged in epoch {trainer.current_epoch + 1}: {symptom}; most likely the "
-        f"learning rate of {rate:g} is too high, or images or labels are damaged; the checkpoint "
-        "of the previous epoch is intact"
+        f"learning rate of {rate:g} is too high, or images or labels are damaged; earlier "
+        "checkpoints are intact"
     )

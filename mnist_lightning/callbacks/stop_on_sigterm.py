@@ -19,8 +19,8 @@ def raise_on_sigterm(signum: int, frame: FrameType | None) -> NoReturn:
 class StopOnSigterm(Callback):
     """Makes SIGTERM stop the run immediately, like Ctrl-C, instead of after the current step.
 
-    Lightning's own handler runs first. With several processes it waits for a broadcast that may
-    never complete, so this callback replaces it once Lightning has installed it.
+    Lightning installs a handler that, with several processes, waits for a broadcast that may never
+    complete. This callback replaces it as soon as it is installed.
     """
 
     @override

@@ -45,14 +45,7 @@ def _check_output(option: str, module: nn.Module, shape: tuple[int, ...]) -> Non
     try:
         with torch.no_grad():
             output = module.eval()(torch.zeros(2, 1, 28, 28))
-    except (
-        ArithmeticError,
-        AttributeError,
-        LookupError,
-        RuntimeError,
-        TypeError,
-        ValueError,
-    ) as error:
+    except EXPECTED_ERRORS as error:
         problem = f"{wanted}, but it raised {type(error).__name__}: {error}"
         raise InvalidArgumentError(option, type(module).__name__, problem) from error
     finally:

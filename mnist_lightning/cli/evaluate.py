@@ -21,8 +21,10 @@ def test(session: Session) -> None:
     metrics = results[0] if results else {}
     for name, value in metrics.items():
         if not isfinite(value):  # JSON cannot represent it
-            path = session.weights and session.weights.path
-            raise UserError(f"{name} is {value} with the weights of {path}; choose other weights")
+            weights = session.weights.path if session.weights else "the last training step"
+            raise UserError(
+                f"{name} is {value} with the weights of {weights}; choose other weights"
+            )
     if metrics:
         if session.is_trained:
             _write_results(session, metrics)

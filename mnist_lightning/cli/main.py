@@ -3,10 +3,11 @@
 LightningCLI's constructor does everything. It calls, in this order:
 
 1. ``parse_arguments``, which also finds the weights (``options.py``);
-2. ``instantiate_classes`` for data and model, and ``instantiate_trainer``, which opens the run
+2. ``before_instantiate_classes``, which decides what is saved as the run's config;
+3. ``instantiate_classes`` for data and model, and ``instantiate_trainer``, which opens the run
    folder and adds callbacks (``trainer_defaults.py``);
-3. ``after_instantiate_classes``, which checks them and loads the weights;
-4. the method named after the command: ``fit.py``, ``evaluate.py``, ``predict.py``, ``export.py``.
+4. ``after_instantiate_classes``, which checks them and loads the weights;
+5. the method named after the command: ``fit.py``, ``evaluate.py``, ``predict.py``, ``export.py``.
 
 Errors become one sentence in ``console.py``.
 """
@@ -28,6 +29,7 @@ from mnist_lightning.classifier import MNISTClassifier
 from mnist_lightning.cli import evaluate, export, fit, predict
 from mnist_lightning.cli.compatibility import check_compatibility
 from mnist_lightning.cli.console import console
+from mnist_lightning.cli.export import Format
 from mnist_lightning.cli.options import parse_options, resumes, resumes_in_place
 from mnist_lightning.cli.parser import OneSentenceParser
 from mnist_lightning.cli.processes import check_strategy, kill_child_processes, leave_process_group
@@ -224,6 +226,6 @@ class MNISTCLI(LightningCLI):
         """Predicts the test images or your own pictures, and writes ``predictions.csv``."""
         predict.predict(self._session())
 
-    def export(self, format: export.Format, output: str, **kwargs: Any) -> None:
+    def export(self, format: Format, output: str, **kwargs: Any) -> None:
         """Writes the network to a file."""
         export.export(self._session(), format, output)

@@ -55,12 +55,12 @@ def _confused_pairs(mistakes: Tensor, class_names: Sequence[str], max_pairs: int
     ]
 
 
-def prediction_csv(failures: Mapping[str, str | None], probabilities: Tensor) -> str:
-    """Returns predictions as CSV: ``file,label,probability,p0,p1,…``, the label being predicted.
+def prediction_csv(results: Mapping[str, str | None], probabilities: Tensor) -> str:
+    """Returns predictions as CSV: ``file,label,probability,p0,p1,…``; the label is the prediction.
 
     Args:
-        failures: For each picture the reason why it has no prediction, which leaves its row empty,
-            or None if it has one.
+        results: For each picture None, or the reason why it has no prediction, which leaves its
+            row empty.
         probabilities: Those of the pictures with a prediction, ``(N, num_classes)``.
     """
     text = io.StringIO()
@@ -68,7 +68,7 @@ def prediction_csv(failures: Mapping[str, str | None], probabilities: Tensor) ->
     classes = range(probabilities.shape[1])
     table.writerow(["file", "label", "probability", *(f"p{label}" for label in classes)])
     rows = iter(probabilities.tolist())
-    for name, reason in failures.items():
+    for name, reason in results.items():
         if reason is None:
             row = next(rows)
             values = [f"{value:.6f}" for value in (max(row), *row)]
@@ -79,7 +79,7 @@ def prediction_csv(failures: Mapping[str, str | None], probabilities: Tensor) ->
 
 
 def prediction_table(
-    failures: Mapping[str, str | None],
+    results: Mapping[str, str | None],
     probabilities: Tensor,
     class_names: Sequence[str],
     max_rows: int = 100,
@@ -87,24 +87,24 @@ def prediction_table(
     """Returns a table of predictions; unsure ones also name the second most likely class.
 
     Args:
-        failures: For each picture the reason why it has no prediction, or None if it has one.
+        results: For each picture None, or the reason why it has no prediction.
         probabilities: Those of the pictures with a prediction, ``(N, num_classes)``.
         class_names: A name for each class.
-        max_rows: Maximum number of predictions to show; failures are always shown.
+        max_rows: Maximum number of predictions to show; all failures are shown.
 
     Example:
         >>> import torch
-        >>> failures = {"a.png": None, "b.png": "is empty", "c.png": None}
-        >>> print(prediction_table(failures, torch.tensor([[0.02, 0.98], [0.6, 0.4]]), "01"))
+        >>> results = {"a.png": None, "b.png": "is empty", "c.png": None}
+        >>> print(prediction_table(results, torch.tensor([[0.02, 0.98], [0.6, 0.4]]), "01"))
         a.png  1   98.00%
         b.png  -           is empty
         c.png  0   60.00%  unsure: or 1 (40.00%)
     """
-    file_width = max(map(len, failures), default=0)
+    file_width = max(map(len, results), default=0)
     name_width = max(map(len, class_names))
     predictions = iter(zip(*probabilities.topk(2), strict=True))
     lines, row = [], 0
-    for file, reason in failures.items():
+    for file, reason in results.items():
         if reason is not None:
             lines.append(f"{file:<{file_width}}  {'-':<{name_width}}           {reason}")
             continue

@@ -48,7 +48,7 @@ def open_run(subcommand: str, options: Namespace, weights: Weights | None) -> Ru
 
     Returns:
         The run, or None if the command writes no files, if a logger of the user determines the
-        folder, or in all processes but the first.
+        folder, or in all processes but the first for a new run.
     """
     writes_files = subcommand in ("fit", "test", "predict") and not options.fast_dev_run
     if options.logger not in (None, True, False) or not writes_files:
@@ -70,20 +70,20 @@ def trainer_options(subcommand: str, options: Namespace, run: Run | None) -> dic
         options: The user's options of the Trainer.
         run: The run folder, if there is one.
     """
-    defaults: dict[str, Any] = {"plugins": _as_list(options.plugins)}
-    if not any(isinstance(plugin, CheckpointIO) for plugin in defaults["plugins"]):
-        defaults["plugins"].append(RunCheckpointIO())
+    replacements: dict[str, Any] = {"plugins": _as_list(options.plugins)}
+    if not any(isinstance(plugin, CheckpointIO) for plugin in replacements["plugins"]):
+        replacements["plugins"].append(RunCheckpointIO())
     if options.logger not in (None, True, False):
-        return defaults
-    defaults["logger"] = False
+        return replacements
+    replacements["logger"] = False
     if run:
-        defaults["default_root_dir"] = str(run.path)
+        replacements["default_root_dir"] = str(run.path)
     if subcommand == "fit" and options.logger is not False and not options.fast_dev_run:
         root = run.path.parents[1] if run else Path(options.default_root_dir or "")
         version = run.path.name if run else None
         is_new = run is None or run.is_new
-        defaults["logger"] = EpochTensorBoardLogger(root, version=version, log_graph=is_new)
-    return defaults
+        replacements["logger"] = EpochTensorBoardLogger(root, version=version, log_graph=is_new)
+    return replacements
 
 
 def default_callbacks(

@@ -27,6 +27,8 @@ OPTIONS = {
         "learning_rate",
         "schedule",
         "weight_decay",
+        "label_smoothing",
+        "sam_radius",
         "dropout",
         "num_classes",
         "batch_norm",

@@ -28,5 +28,5 @@ def test_skips_idle_hooks_and_calls_all_others(monkeypatch: pytest.MonkeyPatch) 
     skip_idle_hooks(callbacks)
     batches = loader(torch.rand(8, 1, 28, 28), torch.randint(10, (8,)))
     trainer = quiet_trainer(max_epochs=1, callbacks=callbacks)
-    trainer.fit(MNISTClassifier(), batches)
+    trainer.fit(MNISTClassifier(), batches, batches)
     assert calls == ["own hook", "own hook", "epoch"]

@@ -267,8 +267,7 @@ def test_best_epoch_is_complete_and_matches_the_curves(workdir: Path) -> None:
     assert set(losses) == {2, 4}
     epoch = results(run)["checkpoint_epoch"]
     assert losses[epoch] == min(losses.values())
-    with pytest.warns(UserWarning, match="The dirpath has changed"):
-        cli = main(["fit", "--ckpt_path", str(best), *rarely, "--trainer.max_epochs", "6"])
+    cli = main(["fit", "--ckpt_path", str(best), *rarely, "--trainer.max_epochs", "6"])
     (curves,) = (
         one
         for one in cli.trainer.callbacks  # type: ignore[attr-defined]

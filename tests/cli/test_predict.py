@@ -21,7 +21,7 @@ def test_rejects_several_devices(
 ) -> None:
     monkeypatch.setattr("lightning.pytorch.Trainer.world_size", 2)
     code, line = fail(capsys, "predict")
-    assert code == 1
+    assert code == 2
     assert "predict works on one device only" in line
 
 

@@ -93,6 +93,8 @@ def test_options_of_a_real_checkpoint(fitted: Run) -> None:
             "learning_rate": 0.001,
             "schedule": "constant",
             "weight_decay": 0.0,
+            "label_smoothing": 0.0,
+            "sam_radius": 0.0,
             "dropout": 0.2,
             "num_classes": 10,
             "batch_norm": False,
