@@ -1,4 +1,4 @@
-"""What all tests share: no network, no files left behind, one whole run to look at."""
+"""Fixtures for all tests: no network, no stray files, and one complete run to inspect."""
 
 import copy
 import hashlib
@@ -29,16 +29,16 @@ from mnist_lightning.figures.publish import is_dry_run
 if TYPE_CHECKING:
     from selenium.webdriver import Chrome
 
-MNIST_MIRRORS = os.environ.pop("MNIST_MIRRORS", "")  # only the tests that ask for it see it
+MNIST_MIRRORS = os.environ.pop("MNIST_MIRRORS", "")  # visible only to tests that request it
 
 
 @pytest.fixture(autouse=True)
 def _no_stray_files() -> Iterator[None]:
-    """Fails a test that leaves files in the folder from which the tests were started."""
+    """Fails a test that leaves files in the folder in which pytest was started."""
     folder = Path.cwd()
     before = set(folder.iterdir())
     yield
-    assert Path.cwd() == folder, "the test did not go back to the working directory"
+    assert Path.cwd() == folder, "the test changed the working directory"
     ignored = {".pytest_cache", ".mypy_cache", ".ruff_cache"}
     stray = {path for path in set(folder.iterdir()) - before if path.name not in ignored}
     assert not stray
@@ -46,7 +46,7 @@ def _no_stray_files() -> Iterator[None]:
 
 @pytest.fixture(autouse=True, scope="session")
 def _no_network() -> Iterator[None]:
-    """Lets connections through to this machine only."""
+    """Allows connections to this machine only."""
     local = ("127.0.0.1", "localhost", "::1")
     connect, look_up = socket.socket.connect, socket.getaddrinfo
 
@@ -68,13 +68,13 @@ def _no_network() -> Iterator[None]:
 
 @pytest.fixture(autouse=True)
 def _event_files_in_order() -> None:
-    """Numbers event files from 0 in each test: of one second, .10 would be read before .9."""
+    """Numbers event files from 0 in each test, because .10 would be read before .9."""
     event_file_writer._global_uid = event_file_writer.AtomicCounter(0)
 
 
 @pytest.fixture
 def workdir(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A working directory of the test's own."""
+    """A temporary working directory."""
     monkeypatch.chdir(tmp_path)
     return tmp_path
 
@@ -89,7 +89,7 @@ def sample() -> MNISTDataModule:
 
 @pytest.fixture(scope="session")
 def mnist_mirror() -> str:
-    """The URL of the real MNIST files, where ``MNIST_MIRRORS`` names it."""
+    """The URL of the real MNIST files, if ``MNIST_MIRRORS`` names it."""
     if not MNIST_MIRRORS:
         pytest.skip("MNIST_MIRRORS names no mirror with the real MNIST files")
     return MNIST_MIRRORS.split(",")[0]
@@ -97,7 +97,7 @@ def mnist_mirror() -> str:
 
 @dataclass
 class Run:
-    """A finished ``fit``."""
+    """A complete ``fit``."""
 
     cli: MNISTCLI
     folder: Path
@@ -106,7 +106,7 @@ class Run:
 
 @pytest.fixture(scope="session")
 def fitted(tmp_path_factory: pytest.TempPathFactory) -> Run:
-    """A ``fit`` of three epochs on the sample, in a working directory of its own."""
+    """A ``fit`` of three epochs on the sample, in a temporary working directory."""
     root = tmp_path_factory.mktemp("fitted")
     with pytest.MonkeyPatch.context() as patch, CaptureStdout() as out:
         patch.chdir(root)
@@ -122,7 +122,7 @@ def trained(fitted: Run, workdir: Path) -> Path:
 
 
 class CaptureStdout:
-    """Keeps what is printed, for fixtures that outlive a test's own capture."""
+    """Captures the output in fixtures of the session, for which pytest's capture is too short."""
 
     def __init__(self) -> None:
         self.pieces: list[str] = []
@@ -136,26 +136,26 @@ class CaptureStdout:
         self._patch.undo()
 
     def write(self, text: str) -> int:
-        """Keeps ``text``."""
+        """Captures ``text``."""
         self.pieces.append(text)
         return len(text)
 
     def flush(self) -> None:
-        """Does nothing: what was written is kept already."""
+        """Does nothing, because the text is captured already."""
 
     def isatty(self) -> bool:
-        """Is a log file, as far as a program can see."""
+        """Returns False, as for a log file."""
         return False
 
 
 @pytest.fixture
 def drawn(monkeypatch: pytest.MonkeyPatch) -> list[Drawing]:
-    """What the callbacks draw, instead of files."""
+    """The figures that callbacks publish, instead of files."""
     drawings: list[Drawing] = []
 
     def keep(trainer: Trainer, draw: Callable[[], Figure], name: str, tag: str, epoch: int) -> None:
         if trainer.is_global_zero and not is_dry_run(trainer):
-            # A copy, since a figure may be brought up to date later.
+            # A copy, because a figure may be updated later.
             drawings.append(Drawing(name, tag, epoch, copy.deepcopy(draw())))
 
     for module in (
@@ -171,7 +171,7 @@ def drawn(monkeypatch: pytest.MonkeyPatch) -> list[Drawing]:
 
 @pytest.fixture
 def files(monkeypatch: pytest.MonkeyPatch) -> Files:
-    """Fifty training and twenty test images, in place of MNIST and the like."""
+    """Fifty training and twenty test images, instead of each data set."""
     table, contents, all_images = {}, {}, {}
     generator = torch.Generator().manual_seed(0)
     for part, number in (("train", 50), ("t10k", 20)):
@@ -192,7 +192,7 @@ def files(monkeypatch: pytest.MonkeyPatch) -> Files:
 
 @pytest.fixture
 def server() -> Iterator[Server]:
-    """A mirror on this machine that answers nothing yet."""
+    """A mirror on this machine; a test defines its answers."""
 
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
@@ -222,7 +222,7 @@ FLAGS = """
 def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator["Chrome"]:
     """Chromium without a window.
 
-    Needs selenium and Chromium with its driver: ``pip install ".[dev]"`` and, on Debian,
+    Requires selenium and Chromium with its driver: ``pip install ".[dev]"`` and, on Debian,
     ``apt-get install chromium chromium-driver``.
     """
     from selenium.webdriver import Chrome, ChromeOptions
@@ -232,7 +232,7 @@ def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator["Chrome"]:
     chromium = next(filter(None, map(shutil.which, names)), None)
     driver = shutil.which("chromedriver")
     if chromium is None or driver is None:
-        pytest.fail("needs Chromium and its driver: apt-get install chromium chromium-driver")
+        pytest.fail("requires Chromium and its driver: apt-get install chromium chromium-driver")
     options = ChromeOptions()
     options.binary_location = chromium
     for flag in (*FLAGS.split(), f"--user-data-dir={tmp_path_factory.mktemp('profile')}"):
