@@ -129,7 +129,7 @@ def test_logged_test_is_not_logged_again(workdir: Path) -> None:
     main(["fit", "--ckpt_path", "last"])  # nothing is left to train
     assert steps(run) == before
     assert {"predictions.png", "results.json"} < names(run)
-    (run / "results.json").unlink()  # as if the test had been broken off
+    (run / "results.json").unlink()  # as if the test had been interrupted
     main(["fit", "--ckpt_path", "last"])
     assert steps(run)["test/loss"] == [1, 1]
 
@@ -140,7 +140,7 @@ def test_points_logged_after_the_checkpoint_are_replaced(workdir: Path) -> None:
     last = run / "checkpoints" / "last.ckpt"
     kept = last.read_bytes()
     main(["fit", "--ckpt_path", "last", "--trainer.max_epochs", "3"])
-    last.write_bytes(kept)  # as if the second epoch had been broken off before its checkpoint
+    last.write_bytes(kept)  # as if the second epoch had been interrupted before its checkpoint
     main(["fit", "--ckpt_path", "last", "--trainer.max_epochs", "2"])
     found = steps(run)
     assert found["train/loss"] == found["val/loss"] == found["figures/learning curves"] == [1, 2]

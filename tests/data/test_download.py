@@ -312,7 +312,7 @@ def test_names_a_folder_that_cannot_be_written(tmp_path: Path, files: Files) -> 
     for folder in (tmp_path / "file", tmp_path / "file" / "below", Path("/proc/none")):
         with pytest.raises(DataError, match=f"{folder} cannot be written .*; choose") as caught:
             download.fetch(folder, files.dataset, [])
-        assert not isinstance(caught.value, MissingDataError)  # the sample is no substitute then
+        assert not isinstance(caught.value, MissingDataError)  # the sample is not a substitute then
 
 
 def test_concurrent_downloads_do_not_disturb_each_other(
