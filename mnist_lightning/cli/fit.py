@@ -16,6 +16,7 @@ from mnist_lightning.cli.session import Session
 from mnist_lightning.cli.summary import print_line
 from mnist_lightning.errors import CheckpointError
 from mnist_lightning.runs.checkpoints import read_checkpoint
+from mnist_lightning.runs.folder import Run
 from mnist_lightning.runs.weights import Weights
 
 log = logging.getLogger(__name__)
@@ -23,17 +24,18 @@ log = logging.getLogger(__name__)
 RESUMABLE = (KeyboardInterrupt, SystemExit, SIGTERMException, OSError, CheckpointError)
 
 
-def fit(session: Session, root: str | None) -> None:
+def fit(session: Session, run: Run | None, root: str | None) -> None:
     """Trains, then tests the best checkpoint, or the last one if there was no validation.
 
     Args:
         session: The session; ``weights`` becomes the checkpoint that is tested.
+        run: The run folder, if ``--ckpt_path last`` can find it.
         root: The option ``--trainer.default_root_dir``, for the hint on how to resume.
     """
     trainer, folder = session.trainer, session.folder
     _print_start(session, folder)
     skip_idle_hooks(trainer.callbacks)  # type: ignore[attr-defined]
-    with _resume_hint(session, folder, root):
+    with _resume_hint(session, run, root):
         resumed = session.weights if session.resumes else None
         trainer.fit(
             session.model,
@@ -74,14 +76,14 @@ def _saved_weights(session: Session) -> Weights | None:
 
 
 @contextmanager
-def _resume_hint(session: Session, folder: Path | None, root: str | None) -> Iterator[None]:
+def _resume_hint(session: Session, run: Run | None, root: str | None) -> Iterator[None]:
     """Tells the user how to resume an interrupted fit."""
     try:
         yield
     except BaseException as error:
         is_resumable = isinstance(error, RESUMABLE) or is_connection_lost(error)
-        last = folder and folder / "checkpoints" / "last.ckpt"
-        if is_resumable and last and last.exists() and session.trainer.is_global_zero:
+        has_checkpoint = run and (run.path / "checkpoints" / "last.ckpt").exists()
+        if is_resumable and has_checkpoint and session.trainer.is_global_zero:
             option = f" --trainer.default_root_dir {shlex.quote(str(root))}" if root else ""
             log.warning(
                 "To resume from the last complete epoch: python -m mnist_lightning fit "

@@ -41,11 +41,7 @@ from mnist_lightning.cli.trainer_defaults import (
     trainer_options,
 )
 from mnist_lightning.datamodule import MNISTDataModule
-from mnist_lightning.errors import (
-    InvalidArgumentError,
-    UsageError,
-    check_integer,
-)
+from mnist_lightning.errors import InvalidArgumentError, UsageError, check_integer
 from mnist_lightning.runs.folder import Run
 from mnist_lightning.runs.weights import Weights
 
@@ -212,7 +208,7 @@ class MNISTCLI(LightningCLI):
 
     def fit(self, **kwargs: Any) -> None:
         """Trains, then tests the best checkpoint."""
-        fit.fit(self._session(), self.options.trainer.default_root_dir)
+        fit.fit(self._session(), self.run, self.options.trainer.default_root_dir)
 
     def validate(self, **kwargs: Any) -> None:
         """Validates the weights."""

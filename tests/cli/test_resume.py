@@ -222,3 +222,20 @@ def test_one_cycle_run_resumes_up_to_its_length_only(
     code, line = fail(capsys, "fit", "--ckpt_path", "last", "--trainer.max_epochs", "5")
     assert code == 2
     assert "has a fixed length, here 15 steps instead of 25" in line
+
+
+@pytest.mark.usefixtures("workdir")
+@pytest.mark.parametrize("logger", ["true", "CSVLogger"])
+def test_resume_hint_is_printed_only_if_last_finds_the_run(
+    logger: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def interrupt(self: MNISTClassifier) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(MNISTClassifier, "on_train_end", interrupt)
+    save_dir = ["--trainer.logger.save_dir=logs"] if logger == "CSVLogger" else []
+    with pytest.raises(SystemExit) as caught:
+        main(["fit", *SHORT, f"--trainer.logger={logger}", *save_dir])
+    assert caught.value.code == 130
+    hint = "fit --ckpt_path last" in capsys.readouterr().err
+    assert hint == (logger == "true")
