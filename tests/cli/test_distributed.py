@@ -71,14 +71,14 @@ import os, signal, sys, time
 from mnist_lightning import PredictionGrid
 from mnist_lightning.cli import main
 
-figure = PredictionGrid.figure
+draw = PredictionGrid.draw
 
 def stop(*args):
     time.sleep(1)
     os.kill(os.getpid(), signal.SIGTERM)
-    return figure(*args)
+    return draw(*args)
 
-PredictionGrid.figure = stop
+PredictionGrid.draw = stop
 main(sys.argv[1:])
 """
 
