@@ -1,4 +1,4 @@
-"""What a command prints: results, which weights and data they are of, and where files are."""
+"""Prints the results of a command, their weights and data, and where the files are."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""What the command line adds to the user's Trainer: callbacks, a logger, checkpoints."""
+"""Additions of the command line to the user's Trainer: callbacks, a logger, checkpoints."""
 
 from pathlib import Path
 from typing import Any
