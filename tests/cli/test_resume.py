@@ -239,3 +239,11 @@ def test_resume_hint_is_printed_only_if_last_finds_the_run(
     assert caught.value.code == 130
     hint = "fit --ckpt_path last" in capsys.readouterr().err
     assert hint == (logger == "true")
+
+
+def test_new_run_does_not_adopt_the_best_checkpoint_of_another(trained: Path) -> None:
+    path = trained / "lightning_logs" / "version_0" / "checkpoints" / "last.ckpt"
+    no_validation = "--trainer.check_val_every_n_epoch=10"
+    main(["fit", "--ckpt_path", str(path), "--trainer.max_epochs=4", no_validation])
+    tested = Path(results(trained / "lightning_logs" / "version_1")["checkpoint"])
+    assert tested == trained / "lightning_logs" / "version_1" / "checkpoints" / "last.ckpt"
