@@ -125,7 +125,8 @@ class MNISTDataModule(LightningDataModule):
             MissingDataError: If the files cannot be downloaded and the sample is not allowed.
         """
         predicts_pictures = self.images and self.trainer and self.trainer.predicting
-        if self.source == "sample" or predicts_pictures:
+        is_read = hasattr(self, "test_set")  # in an earlier stage
+        if self.source == "sample" or predicts_pictures or is_read:
             return
         try:
             fetch(self.data_dir, self.dataset, self.mirrors)

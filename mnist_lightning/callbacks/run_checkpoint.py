@@ -4,7 +4,7 @@ import os
 from pathlib import Path
 from typing import Any
 
-from lightning.pytorch import LightningModule, Trainer
+from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.callbacks import ModelCheckpoint
 from typing_extensions import override
 
@@ -32,6 +32,9 @@ class RunCheckpoint(ModelCheckpoint):
             save_on_train_epoch_end=True,  # a run can be resumed from a complete epoch only
         )
         self._resumes_in_place = resumes_in_place
+
+    # Nothing is saved within an epoch, so this hook can be skipped.
+    on_train_batch_end = Callback.on_train_batch_end
 
     @override
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
