@@ -39,6 +39,13 @@ class OneSentenceParser(LightningArgumentParser):
 
 def _in_one_sentence(message: str) -> str:
     key = re.search(r'Parser key "([^"]+)"', message)
+    class_problem = re.search(r"Problem with given class_path '(.+?)':\s+(.+)", message)
+    if key and class_problem:
+        return f"--{key[1]}: cannot import {class_problem[1]}: {class_problem[2]}"
+    required = re.search(r"arguments are required: ([^;\n]+)", message)
+    if key and required:
+        options = (f"--{key[1]}.{name}" for name in required[1].split(", "))
+        return f"--{key[1]} also requires {' and '.join(options)}"
     value = re.search(r"(?:Got|Given) value: (.*)", message, re.DOTALL)
     types = re.findall(r"Expected an? (.+?)(?:\. Got value.*)?$", message, re.MULTILINE)
     if key and value and types:

@@ -24,6 +24,21 @@ from mnist_lightning.cli import main
             2,
             "--model.network is 'Identity'; it must",
         ),
+        (
+            "--model.network torch.nn.Linear",
+            2,
+            "--model.network also requires --model.network.in_features and --model.network.out_fe",
+        ),
+        (
+            "--model.network nets.Mpl",
+            2,
+            "--model.network: cannot import nets.Mpl: No module named 'nets'",
+        ),
+        (
+            "--model.network torch.nn.Linearr",
+            2,
+            "cannot import torch.nn.Linearr: module 'torch.nn' has no attribute 'Linearr'",
+        ),
         ("--model.network torch.nn.Flatten", 2, "--model.network is 'Flatten'; it must"),
         (
             "--model.network mnist_lightning.DigitCNN --model.network.num_classes 11",
