@@ -54,7 +54,7 @@ def fit(session: Session, run: Run | None, root: str | None) -> None:
 
 
 def _print_start(session: Session, folder: Path | None) -> None:
-    start = " from the pretrained weights" if session.weights and not session.resumes else ""
+    start = " from the pretrained weights" if session.from_pretrained else ""
     device = session.trainer.strategy.root_device
     place = f"run folder {folder}" if folder else "no run folder"
     print_line(f"Training{start} on {device}, seed {session.seed}, {place}")

@@ -42,6 +42,7 @@ from mnist_lightning.cli.trainer_defaults import (
 )
 from mnist_lightning.datamodule import MNISTDataModule
 from mnist_lightning.errors import InvalidArgumentError, UsageError, check_integer
+from mnist_lightning.figures.publish import is_dry_run
 from mnist_lightning.runs.folder import Run
 from mnist_lightning.runs.weights import Weights
 
@@ -193,8 +194,7 @@ class MNISTCLI(LightningCLI):
             self.weights.load_into(self.model)
 
     def _session(self) -> Session:
-        has_folder = self.save_config_callback is not None
-        is_dry_run = bool(getattr(self.trainer, "fast_dev_run", False))
+        has_folder = self.save_config_callback is not None and not is_dry_run(self.trainer)
         return Session(
             self.trainer,
             self.model,
@@ -203,7 +203,7 @@ class MNISTCLI(LightningCLI):
             resumes=resumes(self.subcommand, self.weights),
             from_pretrained=self.weights is not None and self.weights.is_pretrained,
             seed=self.options.seed_everything,
-            has_folder=has_folder and not is_dry_run,
+            has_folder=has_folder,
         )
 
     def fit(self, **kwargs: Any) -> None:
