@@ -1,8 +1,9 @@
 """The MNIST digit CNN as a PyTorch Lightning package."""
 
-from mnist_lightning.augment import RandomDistortion
+from mnist_lightning.augment import PerImage, RandomDistortion
 from mnist_lightning.callbacks import (
     ConfusionMatrix,
+    EpochProgress,
     FirstLayerFilters,
     LearningCurves,
     MisclassifiedGrid,
@@ -18,11 +19,13 @@ __version__ = "0.1.0"
 __all__ = [
     "ConfusionMatrix",
     "DigitCNN",
+    "EpochProgress",
     "FirstLayerFilters",
     "LearningCurves",
     "MNISTClassifier",
     "MNISTDataModule",
     "MisclassifiedGrid",
+    "PerImage",
     "PredictionGrid",
     "RandomDistortion",
     "SeedEveryEpoch",

@@ -1,14 +1,15 @@
-"""Random distortions of complete batches of images, on their device."""
+"""Random changes of training images, in complete batches, on their device."""
 
 import functools
 import math
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 from typing_extensions import override
 
-from mnist_lightning.errors import check_number
+from mnist_lightning.errors import check_module, check_number
 
 NUM_KNOTS = 4  # of the elastic grid, along each axis
 
@@ -20,7 +21,8 @@ class RandomDistortion(nn.Module):
     arguments are the standard deviations. Pixels from outside an image are 0, MNIST's background.
     All movements of pixels together are one matrix product and one interpolation. For 128 digits
     this takes a tenth of the time of kornia's ``RandomAffine`` and ``RandomElasticTransform``,
-    which interpolate twice; torchvision's transforms sample one amount for a complete batch.
+    which interpolate twice; torchvision's transforms sample one amount for a complete batch, unless
+    ``PerImage`` applies them to one image after the other.
 
     Args:
         rotation: Rotation, in degrees.
@@ -94,6 +96,52 @@ class RandomDistortion(nn.Module):
         thicker, thinner = amount.clamp(0, 1), (-amount).clamp(0, 1)
         brightest, darkest = _max_of_neighbours(images), -_max_of_neighbours(-images)
         return images + thicker * (brightest - images) + thinner * (darkest - images)
+
+
+class PerImage(nn.Module):
+    """Applies a transform to each image of a batch by itself.
+
+    The transforms of ``torchvision.transforms.v2`` sample one random amount per call, so for a
+    batch they change all images alike. Calling them for each image takes about 20 times as long.
+
+    Args:
+        transform: Maps images ``(N, C, H, W)`` to images, with one random amount for all of them.
+
+    Raises:
+        InvalidArgumentError: If ``transform`` is not a module.
+
+    Example:
+        >>> from torchvision.transforms import v2
+        >>> PerImage(v2.RandomRotation(10))(torch.rand(128, 1, 28, 28)).shape
+        torch.Size([128, 1, 28, 28])
+    """
+
+    def __init__(self, transform: nn.Module) -> None:
+        super().__init__()
+        check_module("transform", transform, "maps images to images")
+        self.transform = transform
+
+    @override
+    def forward(self, images: Tensor) -> Tensor:
+        """Returns changed copies of images ``(N, C, H, W)``."""
+        return torch.cat([self.transform(image) for image in torch.split(images, 1)])
+
+
+def compose(augment: nn.Module | Sequence[nn.Module] | None) -> nn.Module | None:
+    """Returns one module that applies all modules of a list in order.
+
+    Args:
+        augment: A module, several, or None, which is returned unchanged.
+
+    Raises:
+        InvalidArgumentError: If ``augment`` contains something else.
+    """
+    if augment is None:
+        return None
+    modules = augment if isinstance(augment, list | tuple) else [augment]
+    for module in modules:
+        check_module("augment", module, "maps images to images, or a list of such modules")
+    return augment if isinstance(augment, nn.Module) else nn.Sequential(*modules)
 
 
 @functools.lru_cache

@@ -80,7 +80,6 @@ class MNISTClassifier(LightningModule):
         sam_radius: float = 0.0,
     ) -> None:
         super().__init__()
-        check_module("network", network, "maps images to class logits")
         check_number("learning_rate", learning_rate, above=0, hint="the default is 0.001")
         check_choice("schedule", schedule, ("constant", "one_cycle"))
         check_number("label_smoothing", label_smoothing, at_least=0, below=1, hint="0 disables it")
@@ -99,6 +98,7 @@ class MNISTClassifier(LightningModule):
         if network is None:
             network = DigitCNN(dropout, num_classes, batch_norm)
             self.example_input_array = torch.zeros(1, 1, 28, 28)  # for TensorBoard's graph
+        check_module("network", network, "maps images to class logits")
         self.network = network
         metrics = MetricCollection({"loss": MeanOverImages(), "acc": MeanOverImages()})
         self.train_metrics = metrics.clone(prefix="train/")

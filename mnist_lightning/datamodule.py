@@ -15,16 +15,23 @@ from torch import nn
 from torch.utils.data import DataLoader
 from typing_extensions import override
 
-from mnist_lightning.data.datasets import DATASETS, FALLBACK_NOTICE, SAMPLE, SAMPLE_DIR
+from mnist_lightning.augment import compose
+from mnist_lightning.data.datasets import (
+    FALLBACK_NOTICE,
+    SAMPLE,
+    SAMPLE_DIR,
+    EMNISTSplit,
+    select_dataset,
+)
 from mnist_lightning.data.download import fetch, resolve_mirrors
-from mnist_lightning.data.in_memory import Batch, BatchLoader, IndexedImages, load_part
+from mnist_lightning.data.idx import load_part
+from mnist_lightning.data.in_memory import Batch, BatchLoader, IndexedImages
 from mnist_lightning.data.local_files import load
 from mnist_lightning.errors import (
     InvalidArgumentError,
     MissingDataError,
     check_choice,
     check_integer,
-    check_module,
     check_number,
     check_path,
     check_paths,
@@ -55,11 +62,17 @@ class MNISTDataModule(LightningDataModule):
             separated by commas; default: the environment variable ``MNIST_MIRRORS`` (for other
             data sets ``FASHIONMNIST_MIRRORS`` and so on).
         augment: Module that randomly changes the images of a training batch, on the device of the
-            batch, for example ``RandomDistortion``.
+            batch: ``RandomDistortion``, a transform of ``torchvision.transforms.v2``, your own
+            module, or a list of them. torchvision's transforms sample one random amount for all
+            images of a batch, unless they are in a ``PerImage``.
         images: Your own pictures for ``predict``, instead of the test images: files, folders, or
             patterns such as ``scans/*.png``. Each is converted to MNIST's format.
-        dataset: ``MNIST``; ``FashionMNIST``, clothes (Xiao et al., 2017); or ``KMNIST``, Japanese
-            characters (Clanuwat et al., 2018).
+        dataset: ``MNIST``; ``FashionMNIST``, clothes (Xiao et al., 2017); ``KMNIST``, Japanese
+            characters (Clanuwat et al., 2018); ``QMNIST``, MNIST with 60,000 test digits (Yadav and
+            Bottou, 2019); or ``EMNIST``, letters and digits (Cohen et al., 2017), one archive of
+            0.5 GB.
+        emnist_split: The split of EMNIST, ``balanced`` by default: 47 classes with as many images
+            each.
 
     Raises:
         InvalidArgumentError: If an argument is invalid.
@@ -81,9 +94,10 @@ class MNISTDataModule(LightningDataModule):
         split_seed: int = 0,
         source: Literal["auto", "mnist", "sample"] = "auto",
         mirrors: list[str] | str | None = None,
-        augment: nn.Module | None = None,
+        augment: nn.Module | list[nn.Module] | None = None,
         images: list[str] | str | None = None,
-        dataset: Literal["MNIST", "FashionMNIST", "KMNIST"] = "MNIST",
+        dataset: Literal["MNIST", "FashionMNIST", "KMNIST", "QMNIST", "EMNIST"] = "MNIST",
+        emnist_split: EMNISTSplit | None = None,
     ) -> None:
         super().__init__()
         images = [images] if isinstance(images, str) else images
@@ -92,12 +106,11 @@ class MNISTDataModule(LightningDataModule):
         check_integer("batch_size", batch_size, 1, 2**31 - 1)
         check_number("val_fraction", val_fraction, above=0, below=1, hint="for example 0.2")
         check_integer("split_seed", split_seed, 0, 2**63 - 1)
-        check_module("augment", augment, "maps images to images")
-        check_choice("dataset", dataset, DATASETS)
         check_choice("source", source, sources)
         check_paths("images", images, "it must name files, folders or patterns")
         if images and dataset != "MNIST":
             raise InvalidArgumentError("images", images, f"it requires MNIST, not {dataset}")
+        self.dataset = select_dataset(dataset, emnist_split)
         data_dir = str(data_dir)  # checkpoints must contain plain values only
         # URLs may contain passwords, and modules are not plain values.
         self.save_hyperparameters(ignore=["mirrors", "augment", "images"])
@@ -106,10 +119,9 @@ class MNISTDataModule(LightningDataModule):
         self.val_fraction = val_fraction
         self.split_seed = split_seed
         self.source = source
-        self.mirrors = resolve_mirrors(mirrors, DATASETS[dataset])
-        self.augment = augment
+        self.mirrors = resolve_mirrors(mirrors, self.dataset)
+        self.augment = compose(augment)
         self.images = images
-        self.dataset = DATASETS[dataset]
         self.class_names = self.dataset.class_names
         self.fallback_reason: str | None = None
         """Why the sample is used although MNIST was wanted; None if it is not."""
@@ -125,7 +137,7 @@ class MNISTDataModule(LightningDataModule):
             MissingDataError: If the files cannot be downloaded and the sample is not allowed.
         """
         predicts_pictures = self.images and self.trainer and self.trainer.predicting
-        is_read = hasattr(self, "test_set")  # in an earlier stage
+        is_read = hasattr(self, "train_set")  # in an earlier stage
         if self.source == "sample" or predicts_pictures or is_read:
             return
         try:
@@ -135,7 +147,8 @@ class MNISTDataModule(LightningDataModule):
                 hint = ", or use --data.source sample" if self.dataset.name == "MNIST" else ""
                 raise MissingDataError(
                     f"cannot download {self.dataset.name} ({error}); pass a mirror with "
-                    f"--data.mirrors, or copy the four files into the folder {self.data_dir}{hint}"
+                    f"--data.mirrors, or copy {', '.join(self.dataset.files)} into the folder "
+                    f"{self.data_dir}{hint}"
                 ) from error
             self.fallback_reason = str(error)  # setup finds a reason in the other processes
 
@@ -151,27 +164,25 @@ class MNISTDataModule(LightningDataModule):
         if self.images and stage == "predict":
             self.pictures = PictureDigits(find_pictures(self.images))
             return
-        if hasattr(self, "test_set"):  # read and split in an earlier stage
+        if hasattr(self, "train_set"):  # read and split in an earlier stage
             return
-        files = self._load_files()
-        images = load_part(files, "train")
-        order = torch.randperm(
-            len(images), generator=torch.Generator().manual_seed(self.split_seed)
-        )
+        images, self.test_set = self._load_parts()
+        generator = torch.Generator().manual_seed(self.split_seed)
+        order = torch.randperm(len(images), generator=generator)
         val_size = round(self.val_fraction * len(images))
         if not 0 < val_size < len(images):
             requirement = f"each side of the split of {len(images):,} images needs at least one"
             raise InvalidArgumentError("val_fraction", self.val_fraction, requirement)
-        self.train_set = images.subset(order[val_size:])
         self.val_set = images.subset(order[:val_size])
-        test_images = load_part(files, "t10k")
-        self.test_set = test_images.subset(torch.arange(len(test_images)))
+        self.train_set = images.subset(order[val_size:])
+        self.train_set.augment = self.augment
 
-    def _load_files(self) -> dict[str, bytes]:
-        """Returns the content of the four files, of MNIST or else of the sample."""
+    def _load_parts(self) -> tuple[IndexedImages, IndexedImages]:
+        """Returns the training and test images of the data set, or else of the sample."""
+        dataset = self.dataset
         if self.source != "sample":
             try:
-                files = load(self.data_dir, self.dataset)
+                files = load(self.data_dir, dataset)
                 self.source = "mnist"
             except MissingDataError as error:
                 if not self._allows_sample:
@@ -180,17 +191,15 @@ class MNISTDataModule(LightningDataModule):
                 self.source = "sample"
                 log.warning("%s", self.fallback_notice)
         if self.source == "sample":
-            files = load(SAMPLE_DIR, SAMPLE)
+            dataset, files = SAMPLE, load(SAMPLE_DIR, SAMPLE)
         self.hparams["source"] = self.source  # saved in checkpoints
-        return files
+        return load_part(files, dataset, "train"), load_part(files, dataset, "test")
 
     @override
     def train_dataloader(self) -> DataLoader[Batch]:
+        # The images augment themselves: a hook such as on_after_batch_transfer would make Lightning
+        # ignore the model's hook of that name.
         images = self._to_device(self.train_set)
-        if self.augment is not None:
-            # Not in on_after_batch_transfer: Lightning would ignore the model's hook of that name.
-            augment = self.augment.to(images.labels.device)
-            images = IndexedImages(images.images, images.labels, augment)
         processes = self.trainer.world_size if self.trainer else 1
         return BatchLoader(images, batch_size=self.batch_size_per_process(processes), shuffle=True)
 

@@ -134,7 +134,7 @@ def check_choice(name: str, value: Any, choices: Collection[str]) -> None:
 
 
 def check_module(name: str, value: Any, task: str) -> None:
-    """Checks that an argument is None or a module with a ``forward``.
+    """Checks that an argument is a module with a ``forward``.
 
     Args:
         name: Name of the argument, as in the signature.
@@ -148,8 +148,7 @@ def check_module(name: str, value: Any, task: str) -> None:
         name,
         value,
         lambda module: (
-            module is None
-            or (isinstance(module, nn.Module) and type(module).forward is not nn.Module.forward)
+            isinstance(module, nn.Module) and type(module).forward is not nn.Module.forward
         ),
         f"it must be a torch.nn.Module that {task}",
     )

@@ -22,7 +22,7 @@ from mirror import Files, Server, sending
 from tensorboard.summary.writer import event_file_writer
 
 from mnist_lightning.cli import MNISTCLI, main
-from mnist_lightning.data.datasets import DATASETS, IdxDataset, IdxFile
+from mnist_lightning.data.datasets import DATASETS, StoredFile
 from mnist_lightning.datamodule import MNISTDataModule
 from mnist_lightning.figures.publish import is_dry_run
 
@@ -182,11 +182,14 @@ def files(monkeypatch: pytest.MonkeyPatch) -> Files:
             header = struct.pack(f">{tensor.dim() + 1}i", 0x800 + tensor.dim(), *tensor.shape)
             content = header + tensor.numpy().tobytes()
             contents[f"{part}-{name}-ubyte"] = content
-            table[f"{part}-{name}-ubyte"] = IdxFile(
+            table[f"{part}-{name}-ubyte"] = StoredFile(
                 hashlib.sha256(content).hexdigest(), len(content)
             )
     for name, dataset in DATASETS.items():
-        monkeypatch.setitem(DATASETS, name, IdxDataset(name, table, (), dataset.class_names))
+        small = dataset._replace(
+            files=table, idx_files=tuple(table), mirrors=(), first_label=0, is_transposed=False
+        )
+        monkeypatch.setitem(DATASETS, name, small)
     return Files(DATASETS["MNIST"], contents, all_images)
 
 

@@ -1,12 +1,14 @@
-"""Random distortions of complete batches."""
+"""Random changes of complete batches, by this package and by torchvision."""
 
 import math
 
 import pytest
 import torch
-from torch import Tensor
+from torch import Tensor, nn
+from torchvision.transforms import v2
 
-from mnist_lightning import MNISTDataModule, RandomDistortion
+from mnist_lightning import MNISTDataModule, PerImage, RandomDistortion
+from mnist_lightning.augment import compose
 from mnist_lightning.errors import InvalidArgumentError
 
 
@@ -144,3 +146,86 @@ def test_a_distorted_digit_resembles_the_original(sample: MNISTDataModule) -> No
     pairs = torch.stack([images.flatten(1), distorted.flatten(1)], dim=1)
     correlations = [float(torch.corrcoef(pair)[0, 1]) for pair in pairs]
     assert 0.7 < sum(correlations) / len(correlations) < 0.99
+
+
+def num_different(images: Tensor) -> int:
+    """Returns the number of different images in a batch."""
+    return len({image.numpy().tobytes() for image in images})
+
+
+def test_torchvision_samples_once_per_batch_and_per_image_samples_for_each_image() -> None:
+    images = bars(20)
+    transform = v2.RandomAffine(20, translate=(0.1, 0.1))
+    assert num_different(transform(images)) == 1
+    changed = PerImage(transform)(images)
+    assert changed.shape == images.shape
+    assert num_different(changed) == 20
+    assert num_different(images) == 1
+    assert num_different(RandomDistortion(rotation=20)(images)) == 20
+
+
+def test_per_image_keeps_the_order() -> None:
+    images = torch.rand(5, 3, 20, 32)
+    assert torch.equal(PerImage(nn.Identity())(images), images)
+
+
+@pytest.mark.parametrize("transform", [None, abs, v2.RandomAffine, "rotate"], ids=repr)
+def test_per_image_rejects_what_is_not_a_module(transform: object) -> None:
+    with pytest.raises(InvalidArgumentError, match=r"^transform is .*; it must be a torch.nn.Mod"):
+        PerImage(transform)  # type: ignore[arg-type]
+
+
+class Add(nn.Module):
+    """Adds a number to images."""
+
+    def __init__(self, number: float) -> None:
+        super().__init__()
+        self.number = number
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Returns the sums."""
+        return images + self.number
+
+
+def test_modules_of_a_list_are_applied_in_order() -> None:
+    single = Add(1)
+    assert compose(single) is single
+    assert compose(None) is None
+    for several in ([Add(1), v2.GaussianNoise(0, 0), Add(2)], (Add(1), Add(2))):
+        augment = compose(several)
+        assert augment is not None
+        torch.testing.assert_close(augment(torch.zeros(2, 1, 4, 4)), torch.full((2, 1, 4, 4), 3.0))
+
+
+@pytest.mark.parametrize(
+    "augment", [3, [Add(1), 3], [None], [abs], nn.Module(), v2.RandomAffine], ids=repr
+)
+def test_rejects_what_cannot_augment(augment: object) -> None:
+    message = r"^augment is .*; it must be a torch.nn.Module that maps images to images, or a list"
+    with pytest.raises(InvalidArgumentError, match=message):
+        MNISTDataModule(augment=augment)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    "augment",
+    [
+        v2.RandomAffine(30, translate=(0.1, 0.1), scale=(0.9, 1.1)),
+        v2.Compose([v2.RandomCrop(28, padding=2), v2.RandomErasing(p=1)]),
+        [v2.ElasticTransform(20.0), RandomDistortion(stroke=0.5)],
+        PerImage(v2.RandomRotation((10, 20))),
+        nn.Sequential(Add(0.5), v2.RandomInvert(p=1)),
+    ],
+    ids=["affine", "compose", "list", "per image", "own module"],
+)
+def test_any_transform_augments_the_training_images(augment: nn.Module) -> None:
+    data = MNISTDataModule(source="sample", augment=augment)
+    data.setup("fit")
+    originals = {image.numpy().tobytes() for image in data.train_set.images / 255}
+    images, labels = next(iter(data.train_dataloader()))
+    assert images.shape == (128, 1, 28, 28)
+    assert labels.dtype == torch.int64
+    assert not originals & {image.numpy().tobytes() for image in images}
+    image, _ = data.train_set[0]
+    assert image.numpy().tobytes() not in originals
+    validation_images, _ = next(iter(data.val_dataloader()))
+    torch.testing.assert_close(validation_images, data.val_set.images[:512] / 255)

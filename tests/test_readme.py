@@ -25,7 +25,7 @@ from torch.distributed.run import get_args_parser as torchrun_parser
 
 from mnist_lightning import MNISTDataModule
 from mnist_lightning.cli import main
-from mnist_lightning.data.in_memory import parse_idx
+from mnist_lightning.data.idx import parse_idx
 from mnist_lightning.runs import weights
 
 ROOT = Path(__file__).parent.parent

@@ -1,6 +1,7 @@
 """Downloads the files of a data set that are not in a folder, and verifies every byte."""
 
 import http.client
+import io
 import logging
 import os
 import threading
@@ -16,7 +17,7 @@ from typing import IO
 from typing_extensions import override
 
 from mnist_lightning.data.datasets import IdxDataset
-from mnist_lightning.data.local_files import read_intact, verify
+from mnist_lightning.data.local_files import archive_name, read_intact, verify
 from mnist_lightning.errors import DataError, MissingDataError, check
 from mnist_lightning.files import write_atomically
 
@@ -47,7 +48,7 @@ def resolve_mirrors(mirrors: str | Sequence[str] | None, dataset: IdxDataset) ->
     """
     name = "mirrors"
     if mirrors is None:
-        name = f"{dataset.name.upper()}_MIRRORS"
+        name = f"{dataset.folder.upper()}_MIRRORS"
         mirrors = os.environ.get(name, "")
     requirement = "a mirror is a base URL that starts with https://, http:// or file:///"
     check(name, mirrors, iter, requirement)
@@ -77,7 +78,7 @@ def fetch(folder: Path, dataset: IdxDataset, mirrors: Iterable[str]) -> dict[str
         mirrors: Base URLs, in the order in which to try them.
 
     Returns:
-        The extracted content of each file, by name.
+        The content of each file in ``dataset.files``, by name.
 
     Raises:
         DataError: If the folder cannot be read or written.
@@ -86,7 +87,7 @@ def fetch(folder: Path, dataset: IdxDataset, mirrors: Iterable[str]) -> dict[str
     contents, damaged = read_intact(folder, dataset)
     if len(contents) == len(dataset.files):
         return contents
-    raw = folder / dataset.name / "raw"
+    raw = folder / dataset.folder / "raw"
     if not raw.resolve().is_relative_to(folder.resolve()):
         raise DataError(f"{raw} leads outside data_dir {folder}; remove the symbolic link")
     problems = [*damaged.values()]
@@ -122,17 +123,14 @@ def _download_missing(
     for name, expected in dataset.files.items():
         if name in contents:
             continue
-        url = f"{mirror.rstrip('/')}/{name}.gz"
+        url = f"{mirror.rstrip('/')}/{archive_name(name)}"
         log.info("Downloading %s", url)
-        archive = _download(url, expected.size + 1024)
-        content = verify(archive, True, expected)
+        archive = _download(url, expected.max_size + 1024)
+        content = verify(archive, expected, is_compressed=archive_name(name) != name)
         if content is None:
             raise _MirrorError(url, "the downloaded file is truncated or has the wrong checksum")
         raw.mkdir(parents=True, exist_ok=True)  # another process that failed may have removed it
-        if expected.is_sha256_of_gz:  # the extracted file could not be verified later
-            write_atomically(raw / f"{name}.gz", archive)
-        else:
-            write_atomically(raw / name, content)
+        write_atomically(raw / name, content)
         contents[name] = content
 
 
@@ -142,7 +140,7 @@ def _download(url: str, max_bytes: int) -> bytes:
     The transfer runs in a thread, because a socket's time-out limits neither the name lookup, nor
     the attempts to connect to all addresses of a host, nor a server that sends a byte a second.
     """
-    body = bytearray()
+    body = io.BytesIO()  # its value is not a copy, which matters for half a gigabyte
     result: Future[bytes] = Future()
     abandoned = threading.Event()
 
@@ -150,18 +148,18 @@ def _download(url: str, max_bytes: int) -> bytes:
         try:
             request = urllib.request.Request(url, headers={"User-Agent": "mnist_lightning"})
             with _OPENER.open(request, timeout=STALL_SECONDS) as response:
-                while len(body) < max_bytes and (chunk := response.read1(1 << 16)):
-                    body.extend(chunk)
+                while body.tell() < max_bytes and (chunk := response.read1(1 << 16)):
+                    body.write(chunk)
                     if abandoned.is_set():
                         return
-            result.set_result(bytes(body))
+            result.set_result(body.getvalue())
         except Exception as error:
             result.set_exception(error)
 
     threading.Thread(target=receive, daemon=True).start()
     received = 0
     while not wait([result], STALL_SECONDS).done:
-        progress = len(body) - received
+        progress = body.tell() - received
         if progress < STALL_BYTES:
             abandoned.set()
             raise _MirrorError(url, f"only {progress} bytes arrived in {STALL_SECONDS:g} seconds")

@@ -6,7 +6,7 @@ import io
 import zlib
 from pathlib import Path
 
-from mnist_lightning.data.datasets import IdxDataset, IdxFile
+from mnist_lightning.data.datasets import IdxDataset, StoredFile
 from mnist_lightning.errors import DataError, MissingDataError
 
 
@@ -14,12 +14,12 @@ def load(folder: Path, dataset: IdxDataset) -> dict[str, bytes]:
     """Reads and verifies the files of a data set.
 
     Args:
-        folder: Contains each file, extracted or compressed (``.gz``), directly or in
-            ``MNIST/raw``, torchvision's layout, with the name of the data set.
+        folder: Contains each file, directly or in ``MNIST/raw``, torchvision's layout, with the
+            name of the data set. IDX files may be compressed (``.gz``).
         dataset: The data set to read.
 
     Returns:
-        The extracted content of each file, by name.
+        The content of each file in ``dataset.files``, by name.
 
     Raises:
         DataError: If a file cannot be read.
@@ -37,19 +37,19 @@ def load(folder: Path, dataset: IdxDataset) -> dict[str, bytes]:
 
 
 def read_intact(folder: Path, dataset: IdxDataset) -> tuple[dict[str, bytes], dict[str, str]]:
-    """Returns the extracted content of each intact file, and a message for each damaged one."""
+    """Returns the content of each intact file, and a message for each damaged one."""
     contents: dict[str, bytes] = {}
     damaged: dict[str, str] = {}
     for name, expected in dataset.files.items():
-        suffixes = (".gz",) if expected.is_sha256_of_gz else ("", ".gz")
-        places = (folder / dataset.name / "raw", folder)
+        places = (folder / dataset.folder / "raw", folder)
+        stored_names = dict.fromkeys((name, archive_name(name)))
         problems = []
-        for path in [place / f"{name}{suffix}" for place in places for suffix in suffixes]:
+        for path in [place / stored_name for place in places for stored_name in stored_names]:
             # A correct file is not larger, so a little more is enough to detect a wrong one.
-            stored = _read(path, expected.size + 1024)
+            stored = _read(path, expected.max_size + 1024)
             if stored is None:
                 continue
-            content = verify(stored, path.suffix == ".gz", expected)
+            content = verify(stored, expected, is_compressed=path.name != name)
             if content is not None:
                 contents[name] = content
                 break
@@ -60,17 +60,20 @@ def read_intact(folder: Path, dataset: IdxDataset) -> tuple[dict[str, bytes], di
     return contents, damaged
 
 
-def verify(stored: bytes, is_gz: bool, expected: IdxFile) -> bytes | None:
-    """Returns the extracted content of a stored file, or None if its checksum is wrong."""
-    content = stored
-    if is_gz:
+def archive_name(name: str) -> str:
+    """Returns the name under which mirrors offer a file: ``.gz``, unless it is an archive."""
+    return name if Path(name).suffix else f"{name}.gz"
+
+
+def verify(content: bytes, expected: StoredFile, is_compressed: bool) -> bytes | None:
+    """Returns the extracted content of a file, or None if its checksum is wrong."""
+    if is_compressed:
         try:
-            with gzip.open(io.BytesIO(stored)) as file:
-                content = file.read(expected.size + 1)  # limited because of gzip bombs
+            with gzip.open(io.BytesIO(content)) as file:
+                content = file.read(expected.max_size + 1)  # limited because of gzip bombs
         except (EOFError, OSError, zlib.error):
             return None
-    sha256 = hashlib.sha256(stored if expected.is_sha256_of_gz else content).hexdigest()
-    return content if sha256 == expected.sha256 else None
+    return content if hashlib.sha256(content).hexdigest() == expected.sha256 else None
 
 
 def _read(path: Path, max_bytes: int) -> bytes | None:

@@ -33,7 +33,7 @@ OPTIONS = {
         "num_classes",
         "batch_norm",
     ),
-    "data": ("dataset", "source", "val_fraction", "split_seed"),
+    "data": ("dataset", "emnist_split", "source", "val_fraction", "split_seed"),
 }
 HPARAMS = {"model": "hyper_parameters", "data": "datamodule_hyper_parameters"}
 

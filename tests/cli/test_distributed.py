@@ -20,7 +20,7 @@ import torch
 from mirror import Server, sending
 
 from mnist_lightning import MNISTClassifier
-from mnist_lightning.data.datasets import FILE_NAMES
+from mnist_lightning.data.datasets import DATASETS
 
 TWO = ["--trainer.strategy=ddp", "--trainer.devices=2"]
 LOST = "the processes of this run cannot reach each other: "
@@ -179,7 +179,7 @@ def test_only_the_first_process_writes_and_runs_resume_exactly(tmp_path: Path) -
 @pytest.fixture
 def mnist_server(server: Server, mnist_mirror: str) -> Server:
     """A mirror of MNIST on this machine that counts requests."""
-    for name in FILE_NAMES:
+    for name in DATASETS["MNIST"].files:
         with urlopen(f"{mnist_mirror}{name}.gz") as answer:
             server.answers[f"/{name}.gz"] = sending(answer.read())
     return server
@@ -188,7 +188,7 @@ def mnist_server(server: Server, mnist_mirror: str) -> Server:
 def test_only_one_process_downloads(tmp_path: Path, mnist_server: Server) -> None:
     args = ["--data.source=mnist", f"--data.mirrors={mnist_server.url}", "--trainer.max_epochs=1"]
     run(tmp_path, SCRIPT, "fit", *args, *TWO, "--trainer.limit_train_batches=2")
-    assert sorted(mnist_server.asked) == sorted(f"/{name}.gz" for name in FILE_NAMES)
+    assert sorted(mnist_server.asked) == sorted(f"/{name}.gz" for name in DATASETS["MNIST"].files)
 
 
 @pytest.mark.long

@@ -18,7 +18,7 @@ from tensorboard.summary.writer.record_writer import RecordWriter
 
 from mnist_lightning import MNISTDataModule
 from mnist_lightning.cli import main
-from mnist_lightning.data.datasets import FILE_NAMES
+from mnist_lightning.data.datasets import DATASETS
 
 # All kinds of randomness and state: order, dropout, distortion, batch normalization, schedule.
 FIT = [
@@ -291,4 +291,4 @@ def test_killed_download_is_repeated(tmp_path: Path, mnist_mirror: str, kill_at:
     data.setup("fit")
     assert len(data.train_set) + len(data.val_set) == 60_000
     names = {path.name for path in (tmp_path / "data" / "MNIST" / "raw").iterdir()}
-    assert set(FILE_NAMES) <= names
+    assert set(DATASETS["MNIST"].files) <= names

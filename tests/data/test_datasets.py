@@ -1,67 +1,112 @@
-"""The checksums of the data sets, compared with those that others publish."""
+"""The table of data sets, and their checksums compared with those that others publish."""
 
 import gzip
 import hashlib
 import re
+import typing
 import urllib.request
 from pathlib import Path
 
 import pytest
+import torchvision
 
-from mnist_lightning.data.datasets import DATASETS, FILE_NAMES, SAMPLE
+from mnist_lightning import MNISTDataModule
+from mnist_lightning.data.datasets import DATASETS, NAMES, SAMPLE, select_dataset
+from mnist_lightning.errors import InvalidArgumentError
 
 FASHION_MNIST_OF_DEBIAN = Path("/usr/share/datasets/fashion-mnist")
+MD5_OF_MNIST = dict(torchvision.datasets.MNIST.resources)
+MD5_OF_FASHION_MNIST = dict(torchvision.datasets.FashionMNIST.resources)
 
 
 def test_every_checksum_is_a_different_sha256() -> None:
-    datasets = [*DATASETS.values(), SAMPLE]
-    checksums = [file.sha256 for dataset in datasets for file in dataset.files.values()]
-    assert len({*checksums}) == 16
+    checksums = {
+        file.sha256 for dataset in [*DATASETS.values(), SAMPLE] for file in dataset.files.values()
+    }
+    assert len(checksums) == 5 * 4 + 1  # EMNIST's six splits are in one archive
     assert all(re.fullmatch("[0-9a-f]{64}", checksum) for checksum in checksums)
 
 
-def test_only_the_checksums_of_kmnist_are_of_archives() -> None:
-    has_checksums_of_archives = {
-        name: any(file.is_sha256_of_gz for file in dataset.files.values())
-        for name, dataset in DATASETS.items()
+def test_offers_every_data_set_and_split_of_torchvision() -> None:
+    options = typing.get_type_hints(MNISTDataModule.__init__)
+    assert typing.get_args(options["dataset"]) == NAMES
+    assert NAMES == ("MNIST", "FashionMNIST", "KMNIST", "QMNIST", "EMNIST")
+    (splits, _) = typing.get_args(options["emnist_split"])
+    assert typing.get_args(splits) == torchvision.datasets.EMNIST.splits
+
+
+def test_archives_have_the_names_and_places_that_torchvision_lists() -> None:
+    listed = {
+        f"{mirror}{name}"
+        for source in ("FashionMNIST", "KMNIST")
+        for mirror in getattr(torchvision.datasets, source).mirrors
+        for name, _ in getattr(torchvision.datasets, source).resources
     }
-    assert has_checksums_of_archives == {"MNIST": False, "FashionMNIST": False, "KMNIST": True}
+    listed |= {
+        url for part in ("train", "test") for url, _ in torchvision.datasets.QMNIST.resources[part]
+    }
+    listed |= {torchvision.datasets.EMNIST.url}
+    found = {
+        f"{mirror}{name if Path(name).suffix else f'{name}.gz'}"
+        for dataset in DATASETS.values()
+        if dataset.folder != "MNIST"
+        for mirror in dataset.mirrors
+        for name in dataset.files
+    }
+    assert found == listed
 
 
-def test_every_class_has_a_name() -> None:
-    assert [len({*dataset.class_names}) for dataset in DATASETS.values()] == [10, 10, 10]
+@pytest.mark.parametrize(
+    ("name", "class_names"),
+    [
+        ("MNIST", "0123456789"),
+        ("QMNIST", "0123456789"),
+        ("KMNIST", ["o", "ki", "su", "tsu", "na", "ha", "ma", "ya", "re", "wo"]),
+        ("EMNIST digits", "0123456789"),
+        ("EMNIST mnist", "0123456789"),
+        ("EMNIST letters", "abcdefghijklmnopqrstuvwxyz"),
+        ("EMNIST balanced", "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabdefghnqrt"),
+        ("EMNIST bymerge", "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabdefghnqrt"),
+        ("EMNIST byclass", "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"),
+    ],
+)
+def test_class_names(name: str, class_names: str | list[str]) -> None:
+    assert DATASETS[name].class_names == tuple(class_names)
+
+
+@pytest.mark.parametrize(
+    ("name", "split", "message"),
+    [
+        ("NIST", None, r"^dataset is 'NIST'; it must be one of MNIST, FashionMNIST, KMNIST, QMN"),
+        ("EMNIST", "all", r"^emnist_split is 'all'; it must be one of byclass, bymerge, balanced"),
+        ("MNIST", "letters", r"^emnist_split is 'letters'; only EMNIST has splits; select it wit"),
+    ],
+)
+def test_rejects_an_unknown_data_set_or_split(name: str, split: str | None, message: str) -> None:
+    with pytest.raises(InvalidArgumentError, match=message):
+        select_dataset(name, split)
 
 
 def test_checksums_of_mnist_are_of_the_archives_in_torchvision(mnist_mirror: str) -> None:
-    md5_checksums = (  # torchvision.datasets.MNIST.resources
-        "f68b3c2dcbeaaa9fbdd348bbdeb94873",
-        "d53e105ee54ea40749a09fcbcd1e9432",
-        "9fb629c4189551a2d022fa330f9573f3",
-        "ec29112dd5afa0611ce80d1b7f02629c",
-    )
-    for name, md5 in zip(FILE_NAMES, md5_checksums, strict=True):
+    for name, expected in DATASETS["MNIST"].files.items():
         with urllib.request.urlopen(f"{mnist_mirror.rstrip('/')}/{name}.gz") as response:
             archive = response.read()
-        assert hashlib.md5(archive).hexdigest() == md5
+        assert hashlib.md5(archive).hexdigest() == MD5_OF_MNIST[f"{name}.gz"]
         content = gzip.decompress(archive)
-        assert hashlib.sha256(content).hexdigest() == DATASETS["MNIST"].files[name].sha256
+        assert (hashlib.sha256(content).hexdigest(), len(content)) == expected
 
 
 @pytest.mark.skipif(
     not FASHION_MNIST_OF_DEBIAN.exists(), reason="Debian's dataset-fashion-mnist is not installed"
 )
-def test_checksums_of_fashion_mnist_are_of_the_archives_of_its_authors() -> None:
-    times_and_md5_checksums = (  # https://github.com/zalandoresearch/fashion-mnist
-        (1504176606, "8d4fb7e6c68d591d4c3dfef9ec88bf0d"),
-        (1504176606, "25c81989df183df01b3e8a0aad5dffbe"),
-        (1504176627, "bef4ecab320f06d8554ea6380940ec79"),
-        (1504176627, "bb300cfdad3c16e7a12a480ee83cd310"),
-    )
-    for name, (time, md5) in zip(FILE_NAMES, times_and_md5_checksums, strict=True):
+def test_checksums_of_fashion_mnist_are_of_the_archives_in_torchvision() -> None:
+    times = (1504176606, 1504176606, 1504176627, 1504176627)  # in the authors' archives
+    for (name, expected), time in zip(DATASETS["FashionMNIST"].files.items(), times, strict=True):
         archive = (FASHION_MNIST_OF_DEBIAN / f"{name}.gz").read_bytes()
         # Debian's archives differ from the authors' in the header only: it has another time and
         # lacks the name of the file.
         header = b"\x1f\x8b\x08\x08" + time.to_bytes(4, "little") + b"\0\3" + name.encode() + b"\0"
-        assert hashlib.md5(header + archive[10:]).hexdigest() == md5
+        md5 = hashlib.md5(header + archive[10:]).hexdigest()
+        assert md5 == MD5_OF_FASHION_MNIST[f"{name}.gz"]
         content = gzip.decompress(archive)
-        assert hashlib.sha256(content).hexdigest() == DATASETS["FashionMNIST"].files[name].sha256
+        assert (hashlib.sha256(content).hexdigest(), len(content)) == expected

@@ -1,18 +1,17 @@
-"""Images in memory: items, complete batches, loaders, and parsing the IDX format."""
+"""Images in memory: items, complete batches, parts that share memory, and loaders."""
 
-import struct
 from collections.abc import Iterator
+from multiprocessing.reduction import ForkingPickler
 
 import pytest
 import torch
 from lightning.pytorch import LightningModule
-from mirror import Files
 from torch import Tensor, nn
 from torch.utils.data import BatchSampler, DataLoader, SequentialSampler, Subset, random_split
 from trainers import quiet_trainer
 from typing_extensions import override
 
-from mnist_lightning.data.in_memory import Batch, BatchLoader, IndexedImages, load_part, parse_idx
+from mnist_lightning.data.in_memory import Batch, BatchLoader, IndexedImages
 
 
 class Inverted(nn.Module):
@@ -66,22 +65,50 @@ def test_a_batch_equals_its_items(dataset: IndexedImages) -> None:
         torch.testing.assert_close(images, 1 - expected if augment else expected)
 
 
-def test_a_subset_is_a_copy_with_the_same_augmentation(dataset: IndexedImages) -> None:
+def test_a_subset_shares_the_memory_and_the_augmentation(dataset: IndexedImages) -> None:
     dataset.augment = Inverted()
-    subset = dataset.subset(torch.tensor([7, 2]))
+    subset = dataset.subset(torch.tensor([7, 2, 5])).subset(torch.tensor([0, 1]))
     assert (len(subset), subset.labels.tolist()) == (2, [7, 2])
+    assert torch.equal(subset.images, dataset.images[[7, 2]])
     torch.testing.assert_close(subset[1][0], dataset[2][0])
-    subset.images.zero_()
-    subset.labels.zero_()
-    assert dataset.images[7].any()
-    assert dataset.labels[7] == 7
+    subset.augment = None
+    assert dataset.augment is not None
+    memory = torch.zeros(1000, 1, 28, 28, dtype=torch.uint8)
+    parts = [
+        IndexedImages(memory, torch.zeros(1000, dtype=torch.int64)).subset(torch.tensor([index]))
+        for index in (3, 4)
+    ]
+    memory[3] = 255  # a copy would still be black
+    assert [float(part[0][0].max()) for part in parts] == [1, 0]
 
 
-def test_moves_to_a_device(dataset: IndexedImages) -> None:
+def test_images_and_labels_are_copies(dataset: IndexedImages) -> None:
+    dataset.images.zero_()
+    dataset.labels.zero_()
+    assert dataset.images.any()
+    assert dataset.labels.any()
+
+
+def test_parts_move_to_a_device_together(dataset: IndexedImages) -> None:
+    subset = dataset.subset(torch.tensor([7, 2]))
     assert dataset.to(torch.device("meta")) is dataset
-    assert dataset.images.device == dataset.labels.device == torch.device("meta")
-    images, labels = dataset.batch(torch.arange(5))
+    assert subset.device == dataset.device == torch.device("meta")
+    assert subset.images.shape == (2, 1, 28, 28)
+    images, labels = dataset.batch(torch.arange(5, device="meta"))
     assert images.device == labels.device == torch.device("meta")
+
+
+def test_the_augmentation_moves_to_the_device(dataset: IndexedImages) -> None:
+    dataset.augment = nn.Linear(1, 1)
+    dataset.to(torch.device("meta"))
+    assert dataset.augment.weight.device == torch.device("meta")
+
+
+def test_worker_processes_receive_a_part(dataset: IndexedImages) -> None:
+    part = dataset.subset(torch.tensor([7, 2]))
+    received = ForkingPickler.loads(ForkingPickler.dumps(part))
+    assert received.labels.tolist() == [7, 2]
+    assert torch.equal(received.images, part.images)
 
 
 @pytest.mark.parametrize("num_workers", [0, 2])
@@ -188,19 +215,3 @@ def test_lightning_can_replace_the_batch_sampler_to_predict(dataset: IndexedImag
     assert [len(labels) for labels in model.labels] == [32, 32, 32, 4]
     assert predictions is not None
     assert torch.cat([torch.as_tensor(batch) for batch in predictions]).tolist() == list(range(100))
-
-
-@pytest.mark.parametrize(("part", "size"), [("train", 50), ("t10k", 20)])
-def test_loads_the_images_and_labels_of_a_part(files: Files, part: str, size: int) -> None:
-    dataset = load_part(files.content, part)  # type: ignore[arg-type]
-    assert (dataset.images.shape, dataset.images.dtype) == ((size, 1, 28, 28), torch.uint8)
-    assert (dataset.labels.shape, dataset.labels.dtype) == ((size,), torch.int64)
-    assert torch.equal(dataset.images.squeeze(1), files.images[part])
-    assert bytes(dataset.labels.tolist()) == files.content[f"{part}-labels-idx1-ubyte"][8:]
-
-
-def test_parses_any_shape() -> None:
-    content = bytes([0, 0, 8, 3]) + struct.pack(">3i", 1, 2, 300) + bytes(range(200)) * 3
-    tensor = parse_idx(content)
-    assert (tensor.shape, tensor.dtype) == ((1, 2, 300), torch.uint8)
-    assert tensor.flatten().tolist() == list(range(200)) * 3

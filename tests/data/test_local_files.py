@@ -10,7 +10,7 @@ import pytest
 from mirror import Files, Server, sending
 
 from mnist_lightning.data import download, local_files
-from mnist_lightning.data.datasets import IdxDataset, IdxFile
+from mnist_lightning.data.datasets import DATASETS, StoredFile
 from mnist_lightning.errors import DataError, MissingDataError
 
 
@@ -134,30 +134,28 @@ def test_does_not_extract_a_gzip_bomb(
     (tmp_path / f"{name}.gz").write_bytes(gzip.compress(bytes(1 << 26)))
     with pytest.raises(DataError, match="damaged"):
         local_files.load(tmp_path, files.dataset)
-    assert sizes == [files.dataset.files[name].size + 1]
+    assert sizes == [files.dataset.files[name].max_size + 1]
 
 
+@pytest.mark.parametrize("name", ["KMNIST", "QMNIST"])
 def test_keeps_and_verifies_archives_if_only_their_checksums_are_known(
-    tmp_path: Path, files: Files, server: Server
+    tmp_path: Path, files: Files, server: Server, name: str
 ) -> None:
-    archives = {name: gzip.compress(content) for name, content in files.content.items()}
+    archives = {f"{file}.gz": gzip.compress(content) for file, content in files.content.items()}
     table = {
-        name: IdxFile(
-            hashlib.sha256(archive).hexdigest(), len(files.content[name]), is_sha256_of_gz=True
-        )
-        for name, archive in archives.items()
+        file: StoredFile(hashlib.sha256(archive).hexdigest(), len(archive))
+        for file, archive in archives.items()
     }
-    dataset = IdxDataset("KMNIST", table)
-    for name, archive in archives.items():
-        server.answers[f"/{name}.gz"] = sending(archive)
+    dataset = DATASETS[name]._replace(files=table)
+    for file, archive in archives.items():
+        server.answers[f"/{file}"] = sending(archive)
     files.write(tmp_path)  # extracted files, which cannot be verified
-    with pytest.raises(MissingDataError, match="train-images-idx3-ubyte is not in"):
+    with pytest.raises(MissingDataError, match=r"train-images-idx3-ubyte\.gz is not in"):
         local_files.load(tmp_path, dataset)
-    assert download.fetch(tmp_path, dataset, [server.url]) == files.content
-    raw = tmp_path / "KMNIST" / "raw"
-    written = {path.name: path.read_bytes() for path in raw.iterdir()}
-    assert written == {f"{name}.gz": archive for name, archive in archives.items()}
-    assert local_files.load(tmp_path, dataset) == files.content
+    assert download.fetch(tmp_path, dataset, [server.url]) == archives
+    raw = tmp_path / name / "raw"
+    assert {path.name: path.read_bytes() for path in raw.iterdir()} == archives
+    assert local_files.load(tmp_path, dataset) == archives
     (raw / "train-images-idx3-ubyte.gz").write_bytes(gzip.compress(b"other"))
-    with pytest.raises(MissingDataError, match=r"is damaged \(wrong checksum for KMNIST\)"):
+    with pytest.raises(MissingDataError, match=rf"is damaged \(wrong checksum for {name}\)"):
         local_files.load(tmp_path, dataset)
