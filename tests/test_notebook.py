@@ -1,0 +1,80 @@
+"""The notebook shows the README's code and runs."""
+
+import ast
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+NOTEBOOK = ROOT / ".github" / "walkthrough.ipynb"
+
+
+def code_cells(notebook: Any) -> list[Any]:
+    return [cell for cell in notebook["cells"] if cell["cell_type"] == "code"]
+
+
+def is_display(cell: Any) -> bool:
+    return "display" in cell["metadata"].get("tags", [])
+
+
+@pytest.fixture
+def stored() -> Any:
+    """The notebook in the repository."""
+    return json.loads(NOTEBOOK.read_text(encoding="utf-8"))
+
+
+def test_code_is_that_of_the_readme(stored: Any) -> None:
+    cells = ["".join(cell["source"]) for cell in code_cells(stored) if not is_display(cell)]
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    (block,) = re.findall(r"^## From Keras.*?^```python\n(.*?)\n```$", readme, re.M | re.S)
+    assert "\n\n".join(cells) == block
+
+
+def test_other_cells_only_display_a_picture(stored: Any) -> None:
+    displays = [cell for cell in code_cells(stored) if is_display(cell)]
+    assert len(displays) == 4  # digits, learning curves, predictions, your own picture
+    for cell in displays:
+        (statement,) = ast.parse("".join(cell["source"])).body
+        assert isinstance(statement, ast.Expr)
+        (output,) = cell["outputs"]
+        assert "image/png" in output["data"]
+
+
+def test_outputs_contain_no_private_paths(stored: Any) -> None:
+    text = json.dumps([cell["outputs"] for cell in code_cells(stored)])
+    assert not re.findall(r"/(?:home|tmp|root|usr|work)/", text)
+    assert "Traceback" not in text
+
+
+@pytest.mark.notebook
+def test_runs_in_jupyter(stored: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import nbformat
+    from nbclient import NotebookClient
+
+    for scheme in ("http", "https"):  # no test uses the network, so the sample replaces MNIST
+        monkeypatch.setenv(f"{scheme}_proxy", "http://127.0.0.1:9")
+    notebook = nbformat.read(NOTEBOOK, as_version=4)  # type: ignore[no-untyped-call]
+    for cell in code_cells(notebook):
+        cell["outputs"] = []
+    resources = {"metadata": {"path": str(tmp_path)}}
+    NotebookClient(notebook, timeout=300, kernel_name="python3", resources=resources).execute()
+    for cell in code_cells(notebook):
+        images = [output for output in cell["outputs"] if "image/png" in output.get("data", {})]
+        assert len(images) == is_display(cell)
+    printed = "".join(
+        output.get("text", "") for cell in code_cells(notebook) for output in cell["outputs"]
+    )
+    assert re.findall(r"^Epoch (\d+)/10  train/acc ", printed, re.M) == [*map(str, range(1, 11))]
+    assert "This is a 7" in printed
+    shown, executed = (summary_of(source) for source in (stored, notebook))
+    assert shown == executed
+    assert "37,610 of 37,610 parameters are trainable" in shown
+
+
+def summary_of(notebook: Any) -> str:
+    """Returns the printed model summary."""
+    (cell,) = (cell for cell in code_cells(notebook) if "ModelSummary(" in "".join(cell["source"]))
+    return "".join(text for output in cell["outputs"] for text in output["text"])
