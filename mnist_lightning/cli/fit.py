@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from lightning.pytorch.callbacks import LambdaCallback
 from lightning.pytorch.utilities.exceptions import SIGTERMException
 
 from mnist_lightning.callbacks.idle_hooks import skip_idle_hooks
@@ -33,7 +34,9 @@ def fit(session: Session, run: Run | None, root: str | None) -> None:
         root: The option ``--trainer.default_root_dir``, for the hint on how to resume.
     """
     trainer, folder = session.trainer, session.folder
-    _print_start(session, folder)
+    # Data and frozen layers are known after setup only.
+    announce = LambdaCallback(on_fit_start=lambda trainer, model: _print_start(session))
+    trainer.callbacks.append(announce)  # type: ignore[attr-defined]
     skip_idle_hooks(trainer.callbacks)  # type: ignore[attr-defined]
     with _resume_hint(session, run, root):
         resumed = session.weights if session.resumes else None
@@ -53,11 +56,30 @@ def fit(session: Session, run: Run | None, root: str | None) -> None:
         test(session)
 
 
-def _print_start(session: Session, folder: Path | None) -> None:
-    start = " from the pretrained weights" if session.from_pretrained else ""
-    device = session.trainer.strategy.root_device
+def _print_start(session: Session) -> None:
+    """Prints what is trained, on which data, and where."""
+    trainer, model, data, weights = (
+        session.trainer,
+        session.model,
+        session.datamodule,
+        session.weights,
+    )
+    start = "Training"
+    if session.resumes and weights is not None and weights.is_trained:
+        start = f"Resuming after epoch {weights.epochs}:"
+    sizes = {parameter: parameter.numel() for parameter in model.parameters()}
+    trainable = sum(size for parameter, size in sizes.items() if parameter.requires_grad)
+    total = sum(sizes.values())
+    trained = "all" if trainable == total else f"{trainable:,} of them"
+    network = f"{type(model.network).__name__} ({total:,} parameters, {trained} trainable)"
+    origin = " from the pretrained weights" if session.from_pretrained else ""
+    images = f"{len(data.train_set):,} images for training, {len(data.val_set):,} for validation"
+    print_line(f"{start} {network}{origin} on {data.dataset_name}: {images}")
+    processes = f" and {trainer.world_size - 1} more" if trainer.world_size > 1 else ""
+    folder = session.folder
     place = f"run folder {folder}" if folder else "no run folder"
-    print_line(f"Training{start} on {device}, seed {session.seed}, {place}")
+    device = f"{trainer.strategy.root_device}{processes}"
+    print_line(f"Device {device}, seed {session.seed}, {place}")
 
 
 def _saved_weights(session: Session) -> Weights | None:
