@@ -11,6 +11,7 @@ from lightning.pytorch.utilities.exceptions import SIGTERMException
 
 from mnist_lightning.callbacks.idle_hooks import skip_idle_hooks
 from mnist_lightning.callbacks.run_checkpoint import RunCheckpoint
+from mnist_lightning.classifier import MNISTClassifier
 from mnist_lightning.cli.evaluate import test
 from mnist_lightning.cli.processes import is_connection_lost
 from mnist_lightning.cli.session import Session
@@ -58,28 +59,28 @@ def fit(session: Session, run: Run | None, root: str | None) -> None:
 
 def _print_start(session: Session) -> None:
     """Prints what is trained, on which data, and where."""
-    trainer, model, data, weights = (
-        session.trainer,
-        session.model,
-        session.datamodule,
-        session.weights,
-    )
-    start = "Training"
-    if session.resumes and weights is not None and weights.is_trained:
+    trainer, data, weights = session.trainer, session.datamodule, session.weights
+    start, origin = "Training", ""
+    if session.from_pretrained:
+        origin = " from the pretrained weights"
+    elif weights is not None and weights.is_trained:
         start = f"Resuming after epoch {weights.epochs}:"
-    sizes = {parameter: parameter.numel() for parameter in model.parameters()}
-    trainable = sum(size for parameter, size in sizes.items() if parameter.requires_grad)
-    total = sum(sizes.values())
-    trained = "all" if trainable == total else f"{trainable:,} of them"
-    network = f"{type(model.network).__name__} ({total:,} parameters, {trained} trainable)"
-    origin = " from the pretrained weights" if session.from_pretrained else ""
+    network = f"{_describe_network(session.model)}{origin}"
     images = f"{len(data.train_set):,} images for training, {len(data.val_set):,} for validation"
-    print_line(f"{start} {network}{origin} on {data.dataset_name}: {images}")
+    print_line(f"{start} {network} on {data.dataset_name}: {images}")
     processes = f" and {trainer.world_size - 1} more" if trainer.world_size > 1 else ""
+    device = f"{trainer.strategy.root_device}{processes}"
     folder = session.folder
     place = f"run folder {folder}" if folder else "no run folder"
-    device = f"{trainer.strategy.root_device}{processes}"
     print_line(f"Device {device}, seed {session.seed}, {place}")
+
+
+def _describe_network(model: MNISTClassifier) -> str:
+    parameters = list(model.parameters())
+    total = sum(parameter.numel() for parameter in parameters)
+    trainable = sum(parameter.numel() for parameter in parameters if parameter.requires_grad)
+    trained = "all" if trainable == total else f"{trainable:,} of them"
+    return f"{type(model.network).__name__} ({total:,} parameters, {trained} trainable)"
 
 
 def _saved_weights(session: Session) -> Weights | None:

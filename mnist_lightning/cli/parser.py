@@ -34,6 +34,7 @@ class OneSentenceParser(LightningArgumentParser):
     def __init__(self, **kwargs: Any) -> None:
         # An abbreviation may be a misspelling, and might become ambiguous.
         super().__init__(allow_abbrev=False, formatter_class=ExampleFormatter, **kwargs)
+        self.color = False  # of the help since Python 3.14, which cannot be arranged as text
 
     @override
     def add_subcommands(self, *args: Any, **kwargs: Any) -> Any:
@@ -91,8 +92,10 @@ def _in_one_sentence(message: str) -> str:
         return f"--{key[1]} is {value[1]!r}; it must be {wanted}"
     if "not accepted before subcommand" in message:
         return f"{message}; write the subcommand first, then its options: 'fit --config FILE'"
-    if missing := re.search(r"arguments are required: \w+\.(.+)", message):
-        return f"--{missing[1]} is missing; add --help to see its possible values"
+    if missing := re.search(r"arguments are required: (.+)", message):
+        names = [f"--{name.partition('.')[2]}" for name in missing[1].split(", ")]
+        are, their = ("is", "its") if len(names) == 1 else ("are", "their")
+        return f"{' and '.join(names)} {are} missing; add --help to see {their} possible values"
     return _with_hint(message)
 
 

@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 from command_line import names
 
-from mnist_lightning.cli import main
+from mnist_lightning.cli import MNISTCLI, main
 
-COMMANDS = ("fit", "validate", "test", "predict", "export")
+COMMANDS = tuple(MNISTCLI.subcommands())
 
 
 def show(capsys: pytest.CaptureFixture[str], *args: str) -> str:

@@ -118,6 +118,7 @@ def test_invalid_option_is_one_sentence(
     ("args", "message"),
     [
         (["fly"], "invalid choice: 'fly'"),
+        (["export"], "--format and --output are missing; add --help to see their possible"),
         (["--trainer.max_epochs", "3"], "write one of fit, validate, test, predict, export first"),
         (["--config", "good.yaml", "fit"], "write the subcommand first, then its options"),
     ],
