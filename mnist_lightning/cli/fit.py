@@ -67,12 +67,15 @@ def _print_start(session: Session) -> None:
         start = f"Resuming after epoch {weights.epochs}:"
     network = f"{_describe_network(session.model)}{origin}"
     images = f"{len(data.train_set):,} images for training, {len(data.val_set):,} for validation"
-    print_line(f"{start} {network} on {data.dataset_name}: {images}")
     processes = f" and {trainer.world_size - 1} more" if trainer.world_size > 1 else ""
     device = f"{trainer.strategy.root_device}{processes}"
     folder = session.folder
     place = f"run folder {folder}" if folder else "no run folder"
-    print_line(f"Device {device}, seed {session.seed}, {place}")
+    # One call, so that a script that reads only the first line does not stop the run here.
+    print_line(
+        f"{start} {network} on {data.dataset_name}: {images}\n"
+        f"Device {device}, seed {session.seed}, {place}"
+    )
 
 
 def _describe_network(model: MNISTClassifier) -> str:
