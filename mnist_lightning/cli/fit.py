@@ -6,10 +6,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from lightning.pytorch.callbacks import LambdaCallback
 from lightning.pytorch.utilities.exceptions import SIGTERMException
 
 from mnist_lightning.callbacks.idle_hooks import skip_idle_hooks
 from mnist_lightning.callbacks.run_checkpoint import RunCheckpoint
+from mnist_lightning.classifier import MNISTClassifier
 from mnist_lightning.cli.evaluate import test
 from mnist_lightning.cli.processes import is_connection_lost
 from mnist_lightning.cli.session import Session
@@ -33,7 +35,9 @@ def fit(session: Session, run: Run | None, root: str | None) -> None:
         root: The option ``--trainer.default_root_dir``, for the hint on how to resume.
     """
     trainer, folder = session.trainer, session.folder
-    _print_start(session, folder)
+    # Data and frozen layers are known after setup only.
+    announce = LambdaCallback(on_fit_start=lambda trainer, model: _print_start(session))
+    trainer.callbacks.append(announce)  # type: ignore[attr-defined]
     skip_idle_hooks(trainer.callbacks)  # type: ignore[attr-defined]
     with _resume_hint(session, run, root):
         resumed = session.weights if session.resumes else None
@@ -53,11 +57,33 @@ def fit(session: Session, run: Run | None, root: str | None) -> None:
         test(session)
 
 
-def _print_start(session: Session, folder: Path | None) -> None:
-    start = " from the pretrained weights" if session.from_pretrained else ""
-    device = session.trainer.strategy.root_device
+def _print_start(session: Session) -> None:
+    """Prints what is trained, on which data, and where."""
+    trainer, data, weights = session.trainer, session.datamodule, session.weights
+    start, origin = "Training", ""
+    if session.from_pretrained:
+        origin = " from the pretrained weights"
+    elif weights is not None and weights.is_trained:
+        start = f"Resuming after epoch {weights.epochs}:"
+    network = f"{_describe_network(session.model)}{origin}"
+    images = f"{len(data.train_set):,} images for training, {len(data.val_set):,} for validation"
+    processes = f" and {trainer.world_size - 1} more" if trainer.world_size > 1 else ""
+    device = f"{trainer.strategy.root_device}{processes}"
+    folder = session.folder
     place = f"run folder {folder}" if folder else "no run folder"
-    print_line(f"Training{start} on {device}, seed {session.seed}, {place}")
+    # One call, so that a script that reads only the first line does not stop the run here.
+    print_line(
+        f"{start} {network} on {data.dataset_name}: {images}\n"
+        f"Device {device}, seed {session.seed}, {place}"
+    )
+
+
+def _describe_network(model: MNISTClassifier) -> str:
+    parameters = list(model.parameters())
+    total = sum(parameter.numel() for parameter in parameters)
+    trainable = sum(parameter.numel() for parameter in parameters if parameter.requires_grad)
+    trained = "all" if trainable == total else f"{trainable:,} of them"
+    return f"{type(model.network).__name__} ({total:,} parameters, {trained} trainable)"
 
 
 def _saved_weights(session: Session) -> Weights | None:

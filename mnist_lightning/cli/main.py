@@ -30,6 +30,7 @@ from mnist_lightning.cli import evaluate, export, fit, predict
 from mnist_lightning.cli.compatibility import check_compatibility
 from mnist_lightning.cli.console import console
 from mnist_lightning.cli.export import Format
+from mnist_lightning.cli.help import parser_texts
 from mnist_lightning.cli.options import parse_options, resumes, resumes_in_place
 from mnist_lightning.cli.parser import OneSentenceParser
 from mnist_lightning.cli.processes import check_strategy, kill_child_processes, leave_process_group
@@ -90,10 +91,7 @@ class MNISTCLI(LightningCLI):
                 save_config_kwargs={"save_to_log_dir": False},  # SaveRunConfig chooses the folder
                 seed_everything_default=0,
                 parser_class=OneSentenceParser,
-                parser_kwargs={
-                    "prog": "python -m mnist_lightning",
-                    "description": "Trains, tests and uses the MNIST digit CNN.",
-                },
+                parser_kwargs=parser_texts(),
                 args=args,
                 auto_configure_optimizers=False,
             )

@@ -1,13 +1,21 @@
 """Parses a command line, with the options that belong to the weights as defaults."""
 
+import unicodedata
 from pathlib import Path
 
 import yaml
 from jsonargparse import Namespace
 from lightning.pytorch.cli import LightningArgumentParser
 
-from mnist_lightning.cli.parser import check_command_line
-from mnist_lightning.errors import CheckpointError, InvalidArgumentError, check_integer
+from mnist_lightning.cli.configs import resolve_configs
+from mnist_lightning.cli.parser import OneSentenceParser
+from mnist_lightning.cli.variables import errors_name_variables, options_of_environment
+from mnist_lightning.errors import (
+    CheckpointError,
+    InvalidArgumentError,
+    UsageError,
+    check_integer,
+)
 from mnist_lightning.runs.weights import Weights, find_weights
 
 
@@ -22,16 +30,45 @@ def parse_options(
 
     Args:
         parser: The parser with its subcommands.
-        args: The command line without the name of the program.
+        args: The command line without the name of the program; an empty one means ``--help``.
 
     Returns:
         The options, and the weights, or None for a training run from scratch.
 
     Raises:
+        SystemExit: With 0 after ``--help``.
         UserError: If an option is invalid, or the weights cannot be used.
     """
-    check_command_line(args)
-    config = parser.parse_args(args)
+    assert isinstance(parser, OneSentenceParser)
+    _check_encoding(args)
+    parser.command = command = next((arg for arg in args if arg in parser.commands), "")
+    is_help = not args or not {"-h", "--help"}.isdisjoint(args)
+    if not command and not is_help and args[0].startswith("-"):
+        names = ", ".join(parser.commands)
+        raise UsageError(
+            f"the subcommand is missing; write one of {names} first, then its options: "
+            "'fit --config FILE'"
+        )
+    start = args.index(command) + 1 if command else len(args)
+    own_args = args[start:]
+    # A variable with an invalid value must not prevent --help.
+    variables = options_of_environment(command) if command and not is_help else {}
+    option_names = {arg.partition("=")[0] for arg in own_args}
+    with errors_name_variables(command, set(variables) - option_names):
+        user_args = resolve_configs([*variables.values(), *own_args])
+        return _parse(parser, resolve_configs(args[:start]), user_args)
+
+
+def _check_encoding(args: list[str]) -> None:
+    for arg in args:
+        if any(unicodedata.category(character) == "Cs" for character in arg):
+            raise UsageError(f"the argument {arg!r} is not valid UTF-8; rename the file")
+
+
+def _parse(
+    parser: LightningArgumentParser, command: list[str], user_args: list[str]
+) -> tuple[Namespace, Weights | None]:
+    config = parser.parse_args([*command, *user_args] or ["--help"])
     subcommand = config.subcommand
     options = config[subcommand]
     check_integer("--seed_everything", options.seed_everything, 0, 2**32 - 1)
@@ -44,7 +81,7 @@ def parse_options(
     weights = find_weights(name or "best", root, allow_untrained=subcommand == "fit")
     # The options of the weights come first, so that the user's own options override them.
     defaults = ["--config", _config_of(weights, resumes_in_place(subcommand, weights))]
-    config = parser.parse_args([subcommand, *defaults, *args[1:]])
+    config = parser.parse_args([*command, *defaults, *user_args])
     if resumes(subcommand, weights):
         _check_resume(weights, config[subcommand])
     return config, weights

@@ -1,17 +1,15 @@
-"""A parser whose errors are one sentence, and checks of the command line before it is parsed."""
+"""A parser whose errors are one sentence."""
 
 import re
-import unicodedata
-from collections.abc import Iterator, Sequence
-from itertools import pairwise
-from pathlib import Path
+from collections.abc import Mapping
 from typing import Any, NoReturn
 
-import yaml
 from lightning.pytorch.cli import LightningArgumentParser
 from typing_extensions import override
 
-from mnist_lightning.errors import UsageError, UserError
+from mnist_lightning.cli.help import ExampleFormatter, arrange_help, describe_only
+from mnist_lightning.cli.suggestions import suggest
+from mnist_lightning.errors import UsageError
 
 # How jsonargparse describes a type, and how a user would.
 TYPE_DESCRIPTIONS = (
@@ -23,18 +21,53 @@ TYPE_DESCRIPTIONS = (
 
 
 class OneSentenceParser(LightningArgumentParser):
-    """LightningCLI's parser, with one sentence per error instead of a page of usage."""
+    """LightningCLI's parser, with one sentence per error instead of a page of usage.
+
+    Attributes:
+        commands: The parsers of the subcommands, by name.
+        command: The subcommand that is parsed, whose options are suggested.
+    """
+
+    commands: Mapping[str, "OneSentenceParser"] = {}
+    command = ""
+
+    def __init__(self, **kwargs: Any) -> None:
+        # An abbreviation may be a misspelling, and might become ambiguous.
+        super().__init__(allow_abbrev=False, formatter_class=ExampleFormatter, **kwargs)
+        self.color = False  # of the help since Python 3.14, which cannot be arranged as text
+
+    @override
+    def add_subcommands(self, *args: Any, **kwargs: Any) -> Any:
+        subcommands = super().add_subcommands(*args, **kwargs)
+        self.commands = subcommands.choices
+        return subcommands
 
     @override
     def format_help(self, *args: Any, **kwargs: Any) -> str:
-        """Returns the help without the names of all modules of torch, which fill ten pages."""
-        modules = r",\s+known\s+subclasses:\s+torch\.nn\.Module,[^)]*"
-        return re.sub(modules, "", super().format_help(*args, **kwargs))
+        text = super().format_help(*args, **kwargs)
+        return describe_only(text) if self.commands else arrange_help(text)
 
     @override
     def error(self, message: str, ex: Exception | None = None) -> NoReturn:
         """Raises a :class:`UsageError` that describes an error in the user's words."""
-        raise UsageError(_in_one_sentence(message))
+        raise UsageError(_in_one_sentence(message + self._suggestion(message)))
+
+    def _suggestion(self, message: str) -> str:
+        """Returns ``; did you mean NAME?`` for an error about an unknown name, if one is near."""
+        if match := re.match(r"argument subcommand: invalid choice: '(.+?)'", message):
+            return suggest(match[1], list(self.commands))
+        if match := re.match(r"unrecognized arguments: (.+)", message, re.DOTALL):
+            options = self._options()
+            names = (arg.partition("=")[0] for arg in match[1].split())
+            return next(filter(None, (suggest(name, options) for name in names)), "")
+        if match := re.search(r"[Oo]ption '(.+)'(?: is not accepted)?$", message):
+            return suggest(match[1], [option.lstrip("-") for option in self._options()])
+        return ""
+
+    def _options(self) -> list[str]:
+        """Returns the options of the command."""
+        text = self.commands.get(self.command, self).format_help()
+        return re.findall(r"^  (?:-\w.*, )?(--[\w.]+)", text, re.MULTILINE)
 
 
 def _in_one_sentence(message: str) -> str:
@@ -46,6 +79,10 @@ def _in_one_sentence(message: str) -> str:
     if key and required:
         options = (f"--{key[1]}.{name}" for name in required[1].split(", "))
         return f"--{key[1]} also requires {' and '.join(options)}"
+    unknown = re.search(r"Option '(.+)' is not accepted(; did you mean (.+)\?)?", message)
+    if key and unknown:  # an option of a class
+        suggestion = f"; did you mean --{key[1]}.{unknown[3]}?" if unknown[2] else ""
+        return _with_hint(f"unrecognized arguments: --{key[1]}.{unknown[1]}{suggestion}")
     value = re.search(r"(?:Got|Given) value: (.*)", message, re.DOTALL)
     types = re.findall(r"Expected an? (.+?)(?:\. Got value.*)?$", message, re.MULTILINE)
     if key and value and types:
@@ -55,9 +92,16 @@ def _in_one_sentence(message: str) -> str:
         return f"--{key[1]} is {value[1]!r}; it must be {wanted}"
     if "not accepted before subcommand" in message:
         return f"{message}; write the subcommand first, then its options: 'fit --config FILE'"
-    if missing := re.search(r"arguments are required: \w+\.(.+)", message):
-        return f"--{missing[1]} is missing; add --help to see its possible values"
-    return f"{message.rstrip('.')}; add --help to see all options"
+    if missing := re.search(r"arguments are required: (.+)", message):
+        names = [f"--{name.partition('.')[2]}" for name in missing[1].split(", ")]
+        are, their = ("is", "its") if len(names) == 1 else ("are", "their")
+        return f"{' and '.join(names)} {are} missing; add --help to see {their} possible values"
+    return _with_hint(message)
+
+
+def _with_hint(message: str) -> str:
+    add = " Add" if message.endswith("?") else "; add"
+    return f"{message.rstrip('.')}{add} --help to see all options"
 
 
 def _describe(type_name: str) -> str:
@@ -65,44 +109,3 @@ def _describe(type_name: str) -> str:
         if match := re.fullmatch(pattern, type_name):
             return match.expand(description)
     return type_name
-
-
-def check_command_line(args: Sequence[str]) -> None:
-    """Checks what jsonargparse would report badly: the encoding, and each ``--config``.
-
-    Args:
-        args: The command line.
-
-    Raises:
-        UserError: If an argument is not text, or if a config is missing, unreadable, not YAML, or
-            empty; the message names it.
-    """
-    for arg in args:
-        if any(unicodedata.category(character) == "Cs" for character in arg):
-            raise UsageError(f"the argument {arg!r} is not valid UTF-8; rename the file")
-    for path in _configs(args):
-        _check_config(path)
-
-
-def _configs(args: Sequence[str]) -> Iterator[Path]:
-    for arg, following in pairwise([*args, ""]):
-        if arg in ("--config", "-c") and following:
-            yield Path(following)
-        elif arg.startswith("--config="):
-            yield Path(arg.removeprefix("--config="))
-
-
-def _check_config(path: Path) -> None:
-    try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise UserError(f"cannot read the config file {path} ({error.strerror})") from error
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise UserError(f"the config file {path} is not valid YAML: {error}") from error
-    if not isinstance(content, dict):
-        raise UserError(
-            f"the config file {path} contains no options; add one, such as 'seed_everything: 1'"
-        )
-    for group in ("trainer", "model", "data"):
-        if not isinstance(content.get(group, {}), dict):
-            raise UserError(f"the config file {path} has no options below '{group}:'")

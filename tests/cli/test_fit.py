@@ -336,7 +336,10 @@ def test_starts_from_the_pretrained_weights(
     assert cli.trainer.current_epoch == 1
     assert cli.datamodule.val_fraction == 0.02  # so what validated then does so again
     out = capsys.readouterr().out
-    assert out.startswith("Training from the pretrained weights on ")
+    assert out.startswith(
+        "Training DigitCNN (37,610 parameters, all trainable) from the pretrained weights on MNIST "
+        "sample: 3,920 images for training, 80 for validation\n"
+    )
     assert "NOTE: these digits were not held out" in out
     run = workdir / "lightning_logs" / "version_0"
     last = torch.load(run / "checkpoints" / "last.ckpt", weights_only=True)

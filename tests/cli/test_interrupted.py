@@ -87,7 +87,7 @@ def start(folder: Path, args: list[str], kill_at: int | None = None) -> subproce
 
 def wait_for_training(process: subprocess.Popen[str]) -> None:
     assert process.stdout is not None
-    assert process.stdout.readline().startswith("Training on")
+    assert process.stdout.readline().startswith(("Training ", "Resuming "))
 
 
 def outcome(folder: Path) -> dict[str, Any]:

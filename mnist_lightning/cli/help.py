@@ -1,0 +1,123 @@
+"""The text of ``--help``: descriptions, examples, and the order of the options."""
+
+import re
+from argparse import RawDescriptionHelpFormatter
+from typing import Any
+
+from jsonargparse import DefaultHelpFormatter
+
+from mnist_lightning.cli.configs import recipes
+
+PROGRAM = "python -m mnist_lightning"
+SUMMARIES = {
+    "fit": "Trains a network and tests it; the default is ten epochs on MNIST.",
+    "validate": "Measures accuracy and loss on the validation images.",
+    "test": "Measures accuracy and loss on the test images, with figures.",
+    "predict": "Predicts the digits in the test images or in your own pictures.",
+    "export": "Writes a trained network to a file for use without PyTorch.",
+}
+# Usage without options, then for each example a description and the arguments of the program.
+USAGES = {"export": "export --format {onnx,html} --output FILE"}
+EXAMPLES = {
+    "fit": {
+        "Train with the default options": "fit",
+        "Train on the bundled sample, without a network connection": "fit --config quick",
+        "Train with a recipe and other options": (
+            "fit --config fast --trainer.max_epochs 4 --data.batch_size 64"
+        ),
+        "Train your own network, which maps images to logits": (
+            "fit --model.network my_package.Net --model.network.width 64"
+        ),
+        "Resume the newest run and train for 20 epochs in total": (
+            "fit --ckpt_path last --trainer.max_epochs 20"
+        ),
+    },
+    "validate": {
+        "Validate the best checkpoint of the newest run": "validate",
+        "Validate the weights that are shipped with the package": "validate --ckpt_path pretrained",
+        "Validate another checkpoint": (
+            "validate --ckpt_path lightning_logs/version_0/checkpoints/last.ckpt"
+        ),
+    },
+    "test": {
+        "Test the best checkpoint of the newest run": "test",
+        "Test the weights that are shipped with the package": "test --ckpt_path pretrained",
+        "Test on other data": "test --ckpt_path pretrained --data.dataset KMNIST",
+    },
+    "predict": {
+        "Predict the test images with the best checkpoint of the newest run": "predict",
+        "Predict your own pictures with it": "predict --data.images 'scans/*.png'",
+        "Predict them with the weights that are shipped with the package": (
+            "predict --ckpt_path pretrained --data.images '[a.png, b.png]'"
+        ),
+    },
+    "export": {
+        "Export the best checkpoint of the newest run to ONNX": (
+            "export --format onnx --output digits.onnx"
+        ),
+        "Export it to a page in which to draw digits": "export --format html --output digits.html",
+        "Export the weights that are shipped with the package": (
+            "export --ckpt_path pretrained --format html --output digits.html"
+        ),
+    },
+}
+PROGRAM_EXAMPLES = {
+    "Train on the bundled sample of 5,000 digits, in seconds": "fit --config quick",
+    "Train on MNIST, which is downloaded": "fit",
+    "Predict your own pictures": "predict --ckpt_path pretrained --data.images 'scans/*.png'",
+    "Show the options of a command": "fit --help",
+}
+# The options of the command itself first, then those of the groups in this order.
+FIRST_OPTIONS = ("--format", "--data", "--model", "--trainer")
+
+
+class ExampleFormatter(RawDescriptionHelpFormatter, DefaultHelpFormatter):
+    """jsonargparse's formatter, which leaves the lines of a description as they are."""
+
+
+def parser_texts() -> dict[str, Any]:
+    """Returns the arguments of the program's parser, and below its name those of each command's."""
+    commands = "\n".join(f"  {name:<10}{summary}" for name, summary in SUMMARIES.items())
+    description = (
+        f"Trains, tests and uses the MNIST digit CNN.\n\nCommands:\n{commands}\n\n"
+        + _examples(PROGRAM_EXAMPLES)
+        + "\n\nEnvironment variables set options, too: PL_FIT__TRAINER__MAX_EPOCHS=3"
+    )
+    texts: dict[str, Any] = {"usage": f"{PROGRAM} COMMAND [options]", "description": description}
+    for name, summary in SUMMARIES.items():
+        texts[name] = {
+            "usage": f"{PROGRAM} {USAGES.get(name, name)} [options]",
+            "description": f"{summary}\n\n{_examples(EXAMPLES[name])}",
+        }
+    texts["fit"]["description"] += f"\n\nRecipes for --config: {', '.join(recipes())}"
+    return texts
+
+
+def _examples(examples: dict[str, str]) -> str:
+    lines = [f"  {text}:\n    {PROGRAM} {args}" for text, args in examples.items()]
+    return "\n".join(["Examples:", *lines])
+
+
+def describe_only(text: str) -> str:
+    """Returns the help of the program, whose description lists the subcommands, without the rest.
+
+    Options before the subcommand are not useful, and argparse cuts descriptions after two lines.
+    """
+    return text.partition("\n\noptions:")[0] + "\n"
+
+
+def arrange_help(text: str) -> str:
+    """Returns the help of a command with the options of the data first and the general ones last.
+
+    It omits the names of all modules of torch, which fill ten pages.
+    """
+    text = re.sub(r",\s+known\s+subclasses:\s+torch\.nn\.Module,[^)]*", "", text)
+    head, *groups = re.split(r"\n\n(?=\S.*:\n  -)", text.rstrip())
+    return "\n\n".join([head, *sorted(groups, key=_position)]) + "\n"
+
+
+def _position(group: str) -> int:
+    if group.startswith("options:"):
+        return len(FIRST_OPTIONS) + 1
+    positions = (i for i, name in enumerate(FIRST_OPTIONS) if re.search(rf"\n  {name} ", group))
+    return next(positions, len(FIRST_OPTIONS))
