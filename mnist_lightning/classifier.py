@@ -43,7 +43,8 @@ class MNISTClassifier(LightningModule):
         network: Maps images ``(N, C, H, W)`` to logits ``(N, num_classes)``; default: ``DigitCNN``.
         learning_rate: Step size of Adam.
         dropout: Dropout probability of the default network.
-        num_classes: Number of classes; a network of your own must have as many logits.
+        num_classes: Number of classes; a network of your own must have as many logits. The command
+            line uses the number of classes of the data by default.
         schedule: ``constant``, or ``one_cycle``: the step size rises to ``learning_rate`` and falls
             to almost zero over the run, and the momentum falls and rises (Smith and Topin, 2018);
             this needs fewer epochs.

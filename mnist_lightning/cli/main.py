@@ -41,6 +41,7 @@ from mnist_lightning.cli.trainer_defaults import (
     open_run,
     trainer_options,
 )
+from mnist_lightning.data.datasets import select_dataset
 from mnist_lightning.datamodule import MNISTDataModule
 from mnist_lightning.errors import InvalidArgumentError, UsageError, check_integer
 from mnist_lightning.figures.publish import is_dry_run
@@ -122,6 +123,7 @@ class MNISTCLI(LightningCLI):
             "and from a path in a new one; with pretrained it starts a new training from those "
             "weights. The other commands use best by default.",
         )
+        parser.set_defaults({"model.num_classes": None})  # that of the data
 
     @override
     def parse_arguments(self, parser: LightningArgumentParser, args: ArgsType) -> None:
@@ -149,6 +151,10 @@ class MNISTCLI(LightningCLI):
     @override
     def instantiate_classes(self) -> None:
         try:
+            if self.options.model.num_classes is None:
+                data = self.options.data
+                dataset = select_dataset(data.dataset, data.emnist_split)
+                self.options.model.num_classes = len(dataset.class_names)
             super().instantiate_classes()
             if self.subcommand == "fit":
                 self.datamodule.batch_size_per_process(self.trainer.world_size)

@@ -2,8 +2,11 @@
 
 import re
 from collections.abc import Mapping
+from numbers import Number
 from typing import Any, NoReturn
 
+import yaml
+from jsonargparse.typing import register_type
 from lightning.pytorch.cli import LightningArgumentParser
 from typing_extensions import override
 
@@ -14,9 +17,28 @@ from mnist_lightning.errors import UsageError
 # How jsonargparse describes a type, and how a user would.
 TYPE_DESCRIPTIONS = (
     (r"<class 'NoneType'>", "null"),
+    (r"<class '(?:collections\.abc\.Sequence|list)'>", "a list"),
     (r"<class '(?:\w+\.)*(\w+)'>", r"\1"),
     (r"typing\.Literal\[(.*)\]", r"one of \1"),
+    (r"Number", "a number"),
     (r"dot import path.*", "the path of a class, such as torch.nn.ReLU"),
+)
+
+
+def _to_number(value: Any) -> int | float:
+    number = yaml.safe_load(value) if isinstance(value, str) else value
+    if isinstance(number, bool) or not isinstance(number, int | float):
+        raise ValueError("not a number")
+    return number
+
+
+# Transforms of torchvision accept a Number or a Sequence, but jsonargparse cannot read a Number.
+register_type(
+    Number,
+    serializer=_to_number,
+    deserializer=_to_number,
+    type_check=lambda value, _: isinstance(value, int | float),
+    fail_already_registered=False,
 )
 
 
@@ -75,16 +97,21 @@ def _in_one_sentence(message: str) -> str:
     class_problem = re.search(r"Problem with given class_path '(.+?)':\s+(.+)", message)
     if key and class_problem:
         return f"--{key[1]}: cannot import {class_problem[1]}: {class_problem[2]}"
-    required = re.search(r"arguments are required: ([^;\n]+)", message)
+    # The parser of a class has reported an error about an option of the class in this way.
+    required = re.search(r"- (--\w.*) (?:is|are) missing;", message)
     if key and required:
-        options = (f"--{key[1]}.{name}" for name in required[1].split(", "))
-        return f"--{key[1]} also requires {' and '.join(options)}"
+        options = required[1].replace("--", f"--{key[1]}.")
+        return f"--{key[1]} also requires {options}"
+    if key and (nested := re.search(r"- --(\w.*)", message)):
+        return f"--{key[1]}.{nested[1]}"
     unknown = re.search(r"Option '(.+)' is not accepted(; did you mean (.+)\?)?", message)
     if key and unknown:  # an option of a class
         suggestion = f"; did you mean --{key[1]}.{unknown[3]}?" if unknown[2] else ""
         return _with_hint(f"unrecognized arguments: --{key[1]}.{unknown[1]}{suggestion}")
-    value = re.search(r"(?:Got|Given) value: (.*)", message, re.DOTALL)
-    types = re.findall(r"Expected an? (.+?)(?:\. Got value.*)?$", message, re.MULTILINE)
+    value = re.search(r".*(?:Got|Given) value: (.*)", message, re.DOTALL)
+    types = re.findall(
+        r"(?:Expected an?|Not of type) (.+?)(?:: .*|\. Got value.*)?$", message, re.MULTILINE
+    )
     if key and value and types:
         descriptions = dict.fromkeys(_describe(name) for name in types if " but " not in name)
         descriptions.pop("null", None)  # not helpful to someone who passed a value
@@ -93,7 +120,7 @@ def _in_one_sentence(message: str) -> str:
     if "not accepted before subcommand" in message:
         return f"{message}; write the subcommand first, then its options: 'fit --config FILE'"
     if missing := re.search(r"arguments are required: (.+)", message):
-        names = [f"--{name.partition('.')[2]}" for name in missing[1].split(", ")]
+        names = [f"--{name.partition('.')[2] or name}" for name in missing[1].split(", ")]
         are, their = ("is", "its") if len(names) == 1 else ("are", "their")
         return f"{' and '.join(names)} {are} missing; add --help to see {their} possible values"
     return _with_hint(message)

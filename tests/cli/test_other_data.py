@@ -47,7 +47,6 @@ def test_more_classes_than_the_data_have(workdir: Path, files: Files) -> None:
         ("--data.emnist_split=letters", "--data.emnist_split is 'letters'; only EMNIST has splits"),
         ("--data.dataset=EMNIST --data.emnist_split=all", "it must be one of 'byclass', 'bymerge'"),
         ("--data.dataset=EMNIST --model.num_classes=10", "is 10; the data have 47 classes"),
-        ("--data.dataset=EMNIST --ckpt_path=pretrained", "is 10; the data have 47 classes"),
         ("--data.dataset=EMNIST --data.source=sample", "is 'sample'; it must be one of auto, mn"),
         ("--data.dataset=NIST", "it must be one of 'MNIST', 'FashionMNIST', 'KMNIST', 'QMNIST', "),
     ],
@@ -78,4 +77,4 @@ def test_class_names_appear_in_the_table(
     cli: Any = main([*FIT, "--data.emnist_split=letters"])
     assert cli.datamodule.class_names[:3] == ("a", "b", "c")
     lines = [line.split() for line in capsys.readouterr().out.splitlines()]
-    assert [line[0] for line in lines if len(line) == 3][:3] == ["a", "b", "c"]
+    assert [line[0] for line in lines if line[0] in ("a", "b", "c")] == ["a", "b", "c"]

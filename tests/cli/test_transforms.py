@@ -106,8 +106,25 @@ def test_per_image_and_compose_in_a_config(workdir: Path) -> None:
             f"--data.augment={V2}.RandomAffine",
             "--data.augment also requires --data.augment.degrees",
         ),
-        (f"--data.augment={V2}.RandomAffine --data.augment.degrees=x", "--data.augment"),
-        (f"--data.augment={V2}.RandomAffine --data.augment.degrees=true", "--data.augment"),
+        (
+            f"--data.augment={V2}.RandomAffine --data.augment.degrees=x",
+            "--data.augment.degrees is 'x'; it must be a number or a list",
+        ),
+        (
+            f"--data.augment={V2}.RandomAffine --data.augment.degrees=true",
+            "--data.augment.degrees is 'true'; it must be a number or a list",
+        ),
+        (
+            f"--data.augment={V2}.RandomErasing --data.augment.p=often",
+            "--data.augment.p is 'often'; it must be float",
+        ),
+        (
+            f"--data.augment={V2}.RandomAffine --data.augment.degrees=1 --data.augment.shaer=1",
+            "--data.augment.shaer; did you mean --data.augment.shear?",
+        ),
+        (f"--data.augment+={V2}.RandomAffine", "--data.augment also requires --data.augment.degr"),
+        ("--data.augment=5", "--data.augment is '5'; it must be the path of a class"),
+        ("--data.augment=[5]", "--data.augment is '[5]'; it must be"),
         (f"--data.augment={V2}.RandomAffin", f"--data.augment: cannot import {V2}.RandomAffin"),
         (f"--data.augment={V2}.Grayscale --data.augment.num_output_channels=3", "it must map"),
         (f"--data.augment={V2}.Resize --data.augment.size=14", "it maps (2, 1, 28, 28) to (2, 1, "),
