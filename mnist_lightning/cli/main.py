@@ -2,7 +2,8 @@
 
 LightningCLI's constructor does everything. It calls, in this order:
 
-1. ``parse_arguments``, which also finds the weights (``options.py``);
+1. ``parse_arguments``, which also reads recipes (``configs.py``) and environment variables
+   (``variables.py``), and finds the weights (``options.py``);
 2. ``before_instantiate_classes``, which decides what is saved as the run's config;
 3. ``instantiate_classes`` for data and model, and ``instantiate_trainer``, which opens the run
    folder and adds callbacks (``trainer_defaults.py``);

@@ -1,4 +1,4 @@
-"""Parses a command line, with the options that belong to the weights as defaults."""
+"""Parses a command line, with options of the weights and of environment variables as defaults."""
 
 import unicodedata
 from pathlib import Path
@@ -56,7 +56,7 @@ def parse_options(
     option_names = {arg.partition("=")[0] for arg in own_args}
     with errors_name_variables(command, set(variables) - option_names):
         user_args = resolve_configs([*variables.values(), *own_args])
-        return _parse(parser, resolve_configs(args[:start]), user_args)
+        return _parse_with_weights(parser, resolve_configs(args[:start]), user_args)
 
 
 def _check_encoding(args: list[str]) -> None:
@@ -65,10 +65,10 @@ def _check_encoding(args: list[str]) -> None:
             raise UsageError(f"the argument {arg!r} is not valid UTF-8; rename the file")
 
 
-def _parse(
-    parser: LightningArgumentParser, command: list[str], user_args: list[str]
+def _parse_with_weights(
+    parser: LightningArgumentParser, command_args: list[str], user_args: list[str]
 ) -> tuple[Namespace, Weights | None]:
-    config = parser.parse_args([*command, *user_args] or ["--help"])
+    config = parser.parse_args([*command_args, *user_args] or ["--help"])
     subcommand = config.subcommand
     options = config[subcommand]
     check_integer("--seed_everything", options.seed_everything, 0, 2**32 - 1)
@@ -81,7 +81,7 @@ def _parse(
     weights = find_weights(name or "best", root, allow_untrained=subcommand == "fit")
     # The options of the weights come first, so that the user's own options override them.
     defaults = ["--config", _config_of(weights, resumes_in_place(subcommand, weights))]
-    config = parser.parse_args([*command, *defaults, *user_args])
+    config = parser.parse_args([*command_args, *defaults, *user_args])
     if resumes(subcommand, weights):
         _check_resume(weights, config[subcommand])
     return config, weights

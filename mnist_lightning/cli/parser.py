@@ -56,7 +56,7 @@ class OneSentenceParser(LightningArgumentParser):
     def __init__(self, **kwargs: Any) -> None:
         # An abbreviation may be a misspelling, and might become ambiguous.
         super().__init__(allow_abbrev=False, formatter_class=ExampleFormatter, **kwargs)
-        self.color = False  # of the help since Python 3.14, which cannot be arranged as text
+        self.color = False  # Python 3.14 colours the help, which is arranged as plain text
 
     @override
     def add_subcommands(self, *args: Any, **kwargs: Any) -> Any:
@@ -80,8 +80,9 @@ class OneSentenceParser(LightningArgumentParser):
             return suggest(match[1], list(self.commands))
         if match := re.match(r"unrecognized arguments: (.+)", message, re.DOTALL):
             options = self._options()
-            names = (arg.partition("=")[0] for arg in match[1].split())
-            return next(filter(None, (suggest(name, options) for name in names)), "")
+            args = (arg for arg in match[1].split() if arg.startswith("-") or "=" in arg)
+            suggestions = (suggest(arg.partition("=")[0], options) for arg in args)
+            return next(filter(None, suggestions), "")
         if match := re.search(r"[Oo]ption '(.+)'(?: is not accepted)?$", message):
             return suggest(match[1], [option.lstrip("-") for option in self._options()])
         return ""

@@ -47,10 +47,10 @@ def errors_name_variables(subcommand: str, options: Collection[str]) -> Iterator
         yield
     except (UsageError, InvalidArgumentError) as error:
         message = str(error)
-        first = re.search(r"--[\w.]+", message)
+        first = re.search(r"(?<!\S)--[\w.]+", message)
         if first is None or first[0] not in options:
             raise
-        message = re.sub(r"--(?!help)([\w.]*\w)", variable, message)
+        message = re.sub(r"(?<!\S)--(?!help)([\w.]*\w)", variable, message)
         raise UsageError(
             message.replace("unrecognized arguments", "unrecognized environment variables")
         ) from error

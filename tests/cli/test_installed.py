@@ -2,6 +2,7 @@
 
 import os
 import pkgutil
+import shutil
 import subprocess
 import sys
 import tomllib
@@ -55,7 +56,7 @@ def test_wheel_of_the_source_archive_is_the_same(tmp_path: Path) -> None:
     build = [sys.executable, "-m", "hatchling", "build", "-d"]
     subprocess.run([*build, str(tmp_path)], cwd=ROOT, capture_output=True, check=True)
     (archive,) = tmp_path.glob("*.tar.gz")
-    subprocess.run(["tar", "xzf", archive, "-C", tmp_path], check=True)
+    shutil.unpack_archive(archive, tmp_path, filter="data")
     source = tmp_path / archive.name.removesuffix(".tar.gz")
     again = [*build, str(tmp_path / "again"), "-t", "wheel"]
     subprocess.run(again, cwd=source, capture_output=True, check=True)

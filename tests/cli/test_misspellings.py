@@ -20,6 +20,7 @@ DISTORTION = "--data.augment=mnist_lightning.RandomDistortion"
             "--help to see all options",
         ),
         ("fit --data.batchsize=64", "--data.batchsize=64; did you mean --data.batch_size?"),
+        ("fit trainer.max_epoch=3", "did you mean --trainer.max_epochs?"),
         ("fit --trainer.dropout 0", "did you mean --model.dropout?"),
         ("fit --max_epochs 3", "did you mean --trainer.max_epochs?"),
         ("fit --batch-size 3", "did you mean --data.batch_size?"),
@@ -68,6 +69,7 @@ def test_error_suggests_the_nearest_name(
         "fly",
         "fit --no_such_option 1",
         "fit extra",
+        "fit --qqq images",  # a value
         "fit --ouput a",  # an option of export only
         f"fit {DISTORTION} --data.augment.qqq 3",
         "fit --config other.yaml",
