@@ -213,7 +213,7 @@ def check_command(command: str, monkeypatch: pytest.MonkeyPatch) -> None:
 
 def run_package(args: list[str]) -> None:
     """Runs the command line on the bundled sample."""
-    if "--help" in args or "--print_config" in args:
+    if not args or "--help" in args or "--print_config" in args:
         with pytest.raises(SystemExit) as caught:
             main(args)
         assert caught.value.code == 0
