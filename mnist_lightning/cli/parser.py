@@ -93,7 +93,7 @@ def _in_one_sentence(message: str) -> str:
         return f"--{key[1]} is {value[1]!r}; it must be {wanted}"
     if "not accepted before subcommand" in message:
         return f"{message}; write the subcommand first, then its options: 'fit --config FILE'"
-    if missing := re.search(r"arguments are required: (.+)", message):
+    if missing := re.search(r"arguments are required: (\w+\..+)", message):
         names = [f"--{name.partition('.')[2]}" for name in missing[1].split(", ")]
         are, their = ("is", "its") if len(names) == 1 else ("are", "their")
         return f"{' and '.join(names)} {are} missing; add --help to see {their} possible values"
