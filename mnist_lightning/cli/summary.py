@@ -1,5 +1,6 @@
 """Prints the results of a command, their weights and data, and where the files are."""
 
+import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -16,7 +17,9 @@ from mnist_lightning.data.datasets import select_dataset
 @rank_zero_only
 def print_line(line: str) -> None:
     """Prints in the first process only, and immediately, also into a pipe."""
-    print(line, flush=True)
+    # print() would write the end of the line separately if PYTHONUNBUFFERED is set.
+    sys.stdout.write(f"{line}\n")
+    sys.stdout.flush()
 
 
 def print_result(session: Session, task: str, results: Sequence[Mapping[str, float]]) -> None:
