@@ -189,7 +189,7 @@ def check_command(command: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Runs a command, shortened; parses those that install something or take minutes."""
     words = shlex.split(command, comments=True)
     while "=" in words[0]:  # an environment variable
-        del words[0]
+        monkeypatch.setenv(*words.pop(0).split("=", 1))
     if words[:3] == ["python", "-m", "mnist_lightning"]:
         run_package(words[3:])
     elif words[0] == "python":
@@ -350,7 +350,7 @@ def test_configs_run_from_any_folder_and_are_documented(
     path: Path, workdir: Path, files: Files
 ) -> None:
     text = path.read_text(encoding="utf-8")
-    assert f"#   python -m mnist_lightning fit --config configs/{path.name}\n" in text
+    assert f"#   python -m mnist_lightning fit --config {path.stem}\n" in text
     assert f"]({path.name})" in (ROOT / "configs" / "README.md").read_text(encoding="utf-8")
     shorten = [*SHORTEN, "--trainer.max_epochs=2"]
     if "dataset:" in text:  # other datasets have no sample

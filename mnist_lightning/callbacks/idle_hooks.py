@@ -22,5 +22,6 @@ def skip_idle_hooks(callbacks: Iterable[Callback]) -> None:
     """
     for callback in callbacks:
         for hook in BATCH_HOOKS:
-            if getattr(type(callback), hook) is getattr(Callback, hook):
+            is_idle = getattr(type(callback), hook) is getattr(Callback, hook)
+            if is_idle and hook not in vars(callback):  # where LambdaCallback has its hooks
                 setattr(callback, hook, None)

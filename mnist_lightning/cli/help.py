@@ -42,7 +42,7 @@ EXAMPLES = {
     "test": {
         "Test the best checkpoint of the newest run": "test",
         "Test the weights that are shipped with the package": "test --ckpt_path pretrained",
-        "Test on other data": "test --ckpt_path pretrained --data.dataset KMNIST",
+        "Test on other data": "test --ckpt_path pretrained --data.dataset QMNIST",
     },
     "predict": {
         "Predict the test images with the best checkpoint of the newest run": "predict",

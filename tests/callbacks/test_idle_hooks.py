@@ -6,6 +6,7 @@ import pytest
 import torch
 from foreign import loader
 from lightning.pytorch import Callback
+from lightning.pytorch.callbacks import LambdaCallback
 from trainers import quiet_trainer
 
 from mnist_lightning import MNISTClassifier
@@ -24,9 +25,10 @@ def test_skips_idle_hooks_and_calls_all_others(monkeypatch: pytest.MonkeyPatch) 
 
     for hook in BATCH_HOOKS:
         monkeypatch.setattr(Callback, hook, lambda *_, hook=hook: calls.append(hook))
-    callbacks = [EveryStep(), Callback()]
+    own = LambdaCallback(on_before_zero_grad=lambda *_: calls.append("lambda"))
+    callbacks = [EveryStep(), Callback(), own]
     skip_idle_hooks(callbacks)
     batches = loader(torch.rand(8, 1, 28, 28), torch.randint(10, (8,)))
     trainer = quiet_trainer(max_epochs=1, callbacks=callbacks)
     trainer.fit(MNISTClassifier(), batches, batches)
-    assert calls == ["own hook", "own hook", "epoch"]
+    assert calls == ["lambda", "own hook", "lambda", "own hook", "epoch"]
