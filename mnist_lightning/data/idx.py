@@ -2,11 +2,12 @@
 
 import gzip
 import io
+import math
 import struct
 import warnings
 import zipfile
 from collections.abc import Mapping
-from typing import Any, Literal
+from typing import IO, Any, Literal
 
 import numpy as np
 import torch
@@ -23,7 +24,7 @@ def load_part(
 ) -> IndexedImages:
     """Returns the training or the test images of a data set, upright, with labels from 0.
 
-    Images that are stored upright are not copied: they share the memory of ``contents``.
+    Images that are stored extracted are not copied: they share the memory of ``contents``.
 
     Args:
         contents: The verified content of the stored files, by name. torchvision parses files too,
@@ -32,37 +33,57 @@ def load_part(
         part: The part to load.
     """
     names = dataset.idx_files[:2] if part == "train" else dataset.idx_files[2:]
-    images, labels = (parse_idx(_extract(contents, name)) for name in names)
+    images, labels = (parse_idx(_read(contents, name)) for name in names)
     if dataset.is_transposed:
-        images = images.mT.contiguous()
+        for chunk in torch.split(images, 10_000):  # in place, because EMNIST has half a gigabyte
+            chunk.copy_(chunk.mT.clone())
     if labels.dim() == 2:  # QMNIST: the digit, its writer and its origin
         labels = labels[:, 0]
     return IndexedImages(images.unsqueeze(1), labels.long() - dataset.first_label)
 
 
-def _extract(contents: Mapping[str, bytes], name: str) -> bytes:
+def _read(contents: Mapping[str, bytes], name: str) -> bytes | bytearray:
     """Returns the content of an IDX file, which may be in an archive."""
     if name in contents:
         return contents[name]
     if f"{name}.gz" in contents:
-        return gzip.decompress(contents[f"{name}.gz"])
+        return _extract(io.BytesIO(contents[f"{name}.gz"]))
     (archive,) = contents.values()
-    with zipfile.ZipFile(io.BytesIO(archive)) as files:
-        return gzip.decompress(files.read(f"gzip/{name}.gz"))
+    with zipfile.ZipFile(io.BytesIO(archive)) as files, files.open(f"gzip/{name}.gz") as file:
+        return _extract(file)
 
 
-def parse_idx(content: bytes) -> Tensor:
+def _extract(archive: IO[bytes]) -> bytearray:
+    """Extracts an IDX file into memory of the size that its header states."""
+    with gzip.open(archive) as file:
+        header = file.read(4)
+        header += file.read(4 * header[3])
+        dtype, shape = _parse_header(header)
+        content = bytearray(len(header) + math.prod(shape) * dtype.itemsize)
+        content[: len(header)] = header
+        rest = memoryview(content)[len(header) :]
+        while size := file.readinto(rest[: 1 << 20]):  # all at once, it would need a copy
+            rest = rest[size:]
+    return content
+
+
+def _parse_header(content: bytes | bytearray) -> tuple[np.dtype[Any], tuple[int, ...]]:
+    """Returns the type of the numbers and the shape of an array in IDX format.
+
+    The third byte is the type, the fourth the number of dimensions; the size of each dimension, a
+    big-endian int32, follows.
+    """
+    return TYPES[content[2]], struct.unpack_from(f">{content[3]}i", content, offset=4)
+
+
+def parse_idx(content: bytes | bytearray) -> Tensor:
     """Parses an array in IDX format, without copying unsigned bytes.
-
-    The third byte is the type of the numbers, the fourth the number of dimensions; the size of each
-    dimension, a big-endian int32, and the numbers follow.
 
     Returns:
         uint8 or int32, of the shape in the header.
     """
-    dtype, num_dimensions = TYPES[content[2]], content[3]
-    shape = struct.unpack_from(f">{num_dimensions}i", content, offset=4)
-    array = np.frombuffer(content, dtype, offset=4 + 4 * num_dimensions).reshape(shape)
+    dtype, shape = _parse_header(content)
+    array = np.frombuffer(content, dtype, offset=4 + 4 * len(shape)).reshape(shape)
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "The given NumPy array is not writable")
         return torch.from_numpy(array.astype(dtype.newbyteorder("="), copy=False))

@@ -5,7 +5,7 @@
 The contenders take turns, round by round. ``PYTHON`` is the interpreter of a virtual environment
 with TensorFlow; without it, Keras is not run. Prints two tables and plots images per second over
 batch sizes. MNIST is read from ``--data_dir``; without it, MNIST is downloaded to a temporary
-folder. Requires torchvision.
+folder.
 """
 
 import json

@@ -1,4 +1,4 @@
-"""Times the network written as in most Lightning templates and tutorials; requires torchvision.
+"""Times the network written as in most Lightning templates and tutorials.
 
 It uses a torchvision dataset with ``ToTensor``, plain DataLoaders, metrics that are logged in every
 step and shown in the progress bar, and Lightning's default logger and callbacks.

@@ -48,7 +48,7 @@ def test_parses_big_endian_integers() -> None:
 
 def test_unsigned_bytes_are_not_copied() -> None:
     content = bytearray([0, 0, 8, 1]) + struct.pack(">i", 3) + bytes([1, 2, 3])
-    tensor = parse_idx(content)  # type: ignore[arg-type]
+    tensor = parse_idx(content)
     content[-1] = 7
     assert tensor.tolist() == [1, 2, 7]
 
