@@ -227,7 +227,7 @@ class MNISTDataModule(LightningDataModule):
         return BatchLoader(self._to_device(images), batch_size=4 * self.batch_size, sampler=sampler)
 
     def _to_device(self, images: IndexedImages) -> IndexedImages:
-        """Moves images to the Trainer's device, so that a GPU holds all of them as bytes."""
+        """Returns images on the Trainer's device, so that a GPU holds all of them as bytes."""
         return images.to(self.trainer.strategy.root_device) if self.trainer else images
 
     def batch_size_per_process(self, processes: int) -> int:

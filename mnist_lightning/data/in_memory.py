@@ -1,7 +1,7 @@
 """Images and labels in memory: a dataset, and a loader of complete batches."""
 
 import copy
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from typing import Self
 
 import numpy as np
@@ -24,7 +24,7 @@ class IndexedImages(Dataset[Batch]):
         labels: int64 of shape ``(N,)``.
 
     Attributes:
-        indices: Where in the images this part of them is, int64 of shape ``(N,)``.
+        indices: Positions of this part's images in memory, which all parts share; int64 ``(N,)``.
         augment: Maps a batch of images to changed images, on the device of the images; or None.
 
     Example:
@@ -39,7 +39,8 @@ class IndexedImages(Dataset[Batch]):
     """
 
     def __init__(self, images: Tensor, labels: Tensor) -> None:
-        self._storage = _Storage(images, labels)
+        self._images = images
+        self._labels = labels
         self.indices = torch.arange(len(labels), device=labels.device)
         self.augment: nn.Module | None = None
 
@@ -49,57 +50,54 @@ class IndexedImages(Dataset[Batch]):
     @override
     def __getitem__(self, index: int) -> Batch:
         index = range(len(self))[index]  # counts from the end if negative, or raises IndexError
-        images, labels = self.batch(torch.tensor([index], device=self.device))
+        images, labels = self.batch(torch.tensor([index]))
         return images[0], labels[0]
 
     def batch(self, indices: Tensor) -> Batch:
-        """Returns the images in [0, 1] and labels at ``indices``, in one indexing call."""
-        rows = self.indices.index_select(0, indices)
-        # index_select is twice as fast as images[rows].
-        images = self._storage.images.index_select(0, rows).float().div_(255)
-        labels = self._storage.labels.index_select(0, rows)
-        return images if self.augment is None else self.augment(images), labels
+        """Returns the images in [0, 1] and labels at ``indices`` of this part."""
+        return self.gather(self.indices.index_select(0, indices.to(self.device)))
+
+    def gather(self, positions: Tensor) -> Batch:
+        """Returns the images in [0, 1] and labels at positions in memory, in one indexing call."""
+        # index_select is twice as fast as images[positions].
+        images = self._images.index_select(0, positions).float().div_(255)
+        labels = self._labels.index_select(0, positions)
+        if self.augment is not None:
+            with torch.no_grad():  # the module may have parameters
+                images = self.augment(images)
+        return images, labels
 
     def subset(self, indices: Tensor) -> Self:
-        """Returns the images and labels at ``indices`` as a dataset that shares their memory."""
+        """Returns the part of this one at ``indices``, which shares its memory."""
         subset = copy.copy(self)
         subset.indices = self.indices.index_select(0, indices.to(self.device))
         return subset
 
     def to(self, device: torch.device) -> Self:
-        """Moves images and labels to a device, once for all parts, and returns the dataset."""
-        self._storage.to(device)
-        self.indices = self.indices.to(device)
+        """Returns this part on a device: itself, or a copy of its images and labels there."""
+        if device == self.device:
+            return self
+        copied = copy.copy(self)
+        copied._images, copied._labels = self.images.to(device), self.labels.to(device)
+        copied.indices = torch.arange(len(self), device=device)
         if self.augment is not None:
             self.augment.to(device)
-        return self
+        return copied
 
     @property
     def device(self) -> torch.device:
         """The device of the images and labels."""
-        return self._storage.labels.device
+        return self._labels.device
 
     @property
     def images(self) -> Tensor:
-        """A copy of the images: uint8 of shape ``(N, 1, H, W)``."""
-        return self._storage.images.index_select(0, self.indices.to(self.device))
+        """A copy of the images of this part: uint8 of shape ``(N, 1, H, W)``."""
+        return self._images.index_select(0, self.indices)
 
     @property
     def labels(self) -> Tensor:
-        """A copy of the labels: int64 of shape ``(N,)``."""
-        return self._storage.labels.index_select(0, self.indices.to(self.device))
-
-
-class _Storage:
-    """Images and labels that several parts of a data set share."""
-
-    def __init__(self, images: Tensor, labels: Tensor) -> None:
-        self.images = images
-        self.labels = labels
-
-    def to(self, device: torch.device) -> None:
-        """Moves images and labels to a device."""
-        self.images, self.labels = self.images.to(device), self.labels.to(device)
+        """A copy of the labels of this part: int64 of shape ``(N,)``."""
+        return self._labels.index_select(0, self.indices)
 
 
 class BatchLoader(DataLoader[Batch]):
@@ -115,10 +113,10 @@ class BatchLoader(DataLoader[Batch]):
 
     @override
     def __iter__(self) -> Iterator[Batch]:  # type: ignore[override]
-        batches: Iterable[Tensor]
         if self.batch_size is None or self.drop_last:  # None with a custom batch sampler
-            batches = map(torch.as_tensor, self.batch_sampler)
-        else:  # the order of the epoch goes to the device of the images in one transfer
-            order = torch.from_numpy(np.fromiter(self.sampler, np.int64))
-            batches = torch.split(order.to(self.dataset.device), self.batch_size)
-        yield from map(self.dataset.batch, batches)
+            yield from map(self.dataset.batch, map(torch.as_tensor, self.batch_sampler))
+            return
+        # The order of the epoch goes to the device of the images in one transfer.
+        order = torch.from_numpy(np.fromiter(self.sampler, np.int64)).to(self.dataset.device)
+        positions = self.dataset.indices.index_select(0, order)
+        yield from map(self.dataset.gather, torch.split(positions, self.batch_size))

@@ -7,6 +7,7 @@ import pytest
 import torch
 from lightning.pytorch import LightningModule
 from torch import Tensor, nn
+from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.utils.data import BatchSampler, DataLoader, SequentialSampler, Subset, random_split
 from trainers import quiet_trainer
 from typing_extensions import override
@@ -89,18 +90,55 @@ def test_images_and_labels_are_copies(dataset: IndexedImages) -> None:
     assert dataset.labels.any()
 
 
-def test_parts_move_to_a_device_together(dataset: IndexedImages) -> None:
-    subset = dataset.subset(torch.tensor([7, 2]))
-    assert dataset.to(torch.device("meta")) is dataset
-    assert subset.device == dataset.device == torch.device("meta")
-    assert subset.images.shape == (2, 1, 28, 28)
-    images, labels = dataset.batch(torch.arange(5, device="meta"))
-    assert images.device == labels.device == torch.device("meta")
+def test_a_part_is_copied_to_a_device_by_itself(dataset: IndexedImages) -> None:
+    meta = torch.device("meta")
+    part = dataset.subset(torch.tensor([7, 2, 5]))
+    assert part.to(torch.device("cpu")) is part
+    copied = part.to(meta)
+    assert copied.device == meta
+    assert copied._images.shape == (3, 1, 28, 28)  # not those of the other parts
+    for images, labels in (
+        copied.batch(torch.arange(2)),
+        copied[0],
+        (copied.images, copied.labels),
+    ):
+        assert images.device == labels.device == meta
+    for loader in (
+        BatchLoader(copied, batch_size=2),
+        BatchLoader(copied, batch_size=2, drop_last=True),
+        BatchLoader(copied, batch_sampler=[[2], [0]]),
+    ):
+        assert next(iter(loader))[0].device == meta
+    assert len(copied.subset(torch.tensor([1]))) == 1
+    assert part[0][1] == 7  # the part itself stays where it is, for worker processes
+    assert part.device == torch.device("cpu")
+
+
+def test_parts_work_on_a_gpu_without_mixing_devices(dataset: IndexedImages) -> None:
+    part = dataset.subset(torch.tensor([7, 2, 5]))
+    with FakeTensorMode(allow_non_fake_inputs=True):  # checks the devices of all arguments
+        copied = part.to(torch.device("cuda"))
+        for loader in (
+            BatchLoader(copied, batch_size=2),
+            BatchLoader(copied, batch_size=2, drop_last=True),
+            BatchLoader(copied, batch_sampler=[[2], [0]]),
+        ):
+            images, labels = next(iter(loader))
+            assert images.device.type == labels.device.type == "cuda"
+        assert copied[0][0].device.type == copied.images.device.type == "cuda"
+
+
+def test_the_augmentation_needs_no_gradients(dataset: IndexedImages) -> None:
+    dataset.augment = nn.Conv2d(1, 1, 1)
+    image, _ = dataset[0]
+    assert not image.requires_grad
+    images, _ = next(iter(DataLoader(dataset, batch_size=4, num_workers=1)))
+    assert images.shape == (4, 1, 28, 28)
 
 
 def test_the_augmentation_moves_to_the_device(dataset: IndexedImages) -> None:
     dataset.augment = nn.Linear(1, 1)
-    dataset.to(torch.device("meta"))
+    assert dataset.to(torch.device("meta")).augment is dataset.augment
     assert dataset.augment.weight.device == torch.device("meta")
 
 
@@ -163,16 +201,16 @@ def test_a_batch_loader_indexes_once_per_batch(
     dataset: IndexedImages, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     sizes: list[int] = []
-    batch = IndexedImages.batch
+    gather = IndexedImages.gather
 
-    def counted(self: IndexedImages, indices: Tensor) -> Batch:
-        sizes.append(len(indices))
-        return batch(self, indices)
+    def counted(self: IndexedImages, positions: Tensor) -> Batch:
+        sizes.append(len(positions))
+        return gather(self, positions)
 
     def fail(self: IndexedImages, index: int) -> None:
         raise AssertionError("an image was loaded by itself")
 
-    monkeypatch.setattr(IndexedImages, "batch", counted)
+    monkeypatch.setattr(IndexedImages, "gather", counted)
     monkeypatch.setattr(IndexedImages, "__getitem__", fail)
     concatenated(BatchLoader(dataset, batch_size=32, shuffle=True))
     assert sizes == [32, 32, 32, 4]
