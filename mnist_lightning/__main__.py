@@ -4,10 +4,7 @@ from mnist_lightning.cli import main
 
 
 def run() -> None:
-    """Executes the command line of this process.
-
-    The script exits with the value that this function returns, so it returns None.
-    """
+    """Executes the command line; returns None, because the script passes the result to sys.exit."""
     main()
 
 

@@ -21,8 +21,8 @@ class RandomDistortion(nn.Module):
     arguments are the standard deviations. Pixels from outside an image are 0, MNIST's background.
     All movements of pixels together are one matrix product and one interpolation. For 128 digits
     this takes a tenth of the time of kornia's ``RandomAffine`` and ``RandomElasticTransform``,
-    which interpolate twice; torchvision's transforms sample one amount for a complete batch, unless
-    ``PerImage`` applies them to one image after the other.
+    which interpolate twice; most transforms of torchvision sample one amount for a complete batch,
+    unless ``PerImage`` applies them to one image after the other.
 
     Args:
         rotation: Rotation, in degrees.
@@ -101,8 +101,8 @@ class RandomDistortion(nn.Module):
 class PerImage(nn.Module):
     """Applies a transform to each image of a batch by itself.
 
-    The transforms of ``torchvision.transforms.v2`` sample one random amount per call, so for a
-    batch they change all images alike. Calling them for each image takes about 20 times as long.
+    Most transforms of ``torchvision.transforms.v2`` sample one random amount per call, so they
+    change all images of a batch alike. Calling them for each image takes about 25 times as long.
 
     Args:
         transform: Maps images ``(N, C, H, W)`` to images, with one random amount for all of them.

@@ -63,16 +63,16 @@ class MNISTDataModule(LightningDataModule):
             data sets ``FASHIONMNIST_MIRRORS`` and so on).
         augment: Module that randomly changes the images of a training batch, on the device of the
             batch: ``RandomDistortion``, a transform of ``torchvision.transforms.v2``, your own
-            module, or a list of them. torchvision's transforms sample one random amount for all
-            images of a batch, unless they are in a ``PerImage``.
+            module, or a list of them. Most transforms of torchvision sample one random amount for
+            all images of a batch, unless they are in a ``PerImage``.
         images: Your own pictures for ``predict``, instead of the test images: files, folders, or
             patterns such as ``scans/*.png``. Each is converted to MNIST's format.
         dataset: ``MNIST``; ``FashionMNIST``, clothes (Xiao et al., 2017); ``KMNIST``, Japanese
             characters (Clanuwat et al., 2018); ``QMNIST``, MNIST with 60,000 test digits (Yadav and
             Bottou, 2019); or ``EMNIST``, letters and digits (Cohen et al., 2017), one archive of
             0.5 GB.
-        emnist_split: The split of EMNIST, ``balanced`` by default: 47 classes with as many images
-            each.
+        emnist_split: The split of EMNIST, by default ``balanced``: 47 classes with equally many
+            images.
 
     Raises:
         InvalidArgumentError: If an argument is invalid.
@@ -108,8 +108,9 @@ class MNISTDataModule(LightningDataModule):
         check_integer("split_seed", split_seed, 0, 2**63 - 1)
         check_choice("source", source, sources)
         check_paths("images", images, "it must name files, folders or patterns")
-        if images and dataset != "MNIST":
-            raise InvalidArgumentError("images", images, f"it requires MNIST, not {dataset}")
+        if images and dataset not in ("MNIST", "QMNIST"):  # the format of converted pictures
+            requirement = f"it requires MNIST or QMNIST, not {dataset}"
+            raise InvalidArgumentError("images", images, requirement)
         self.dataset = select_dataset(dataset, emnist_split)
         data_dir = str(data_dir)  # checkpoints must contain plain values only
         # URLs may contain passwords, and modules are not plain values.

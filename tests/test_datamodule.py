@@ -246,7 +246,10 @@ def test_augments_training_images_only() -> None:
             {"dataset": "KMNIST", "source": "sample"},
             "source is 'sample'; it must be one of auto, mnist",
         ),
-        ({"dataset": "KMNIST", "images": ["a"]}, "images is ['a']; it requires MNIST, not KMNIST"),
+        (
+            {"dataset": "KMNIST", "images": ["a"]},
+            "images is ['a']; it requires MNIST or QMNIST, not KMNIST",
+        ),
         ({"mirrors": "ftp://a/"}, "mirrors is 'ftp://a/'; a mirror is"),
         ({"mirrors": ["http://a/", "b"]}, "mirrors is 'b'; a mirror is"),
     ],

@@ -1,5 +1,6 @@
 """Configs on the command line: recipes by name, and checks that jsonargparse would report badly."""
 
+import re
 from collections.abc import Sequence
 from itertools import pairwise
 from pathlib import Path
@@ -34,8 +35,8 @@ def resolve_configs(args: Sequence[str]) -> list[str]:
     for previous, arg in pairwise(["", *args]):
         if previous in ("--config", "-c") and arg:
             resolved.append(_resolve(arg))
-        elif arg.startswith("--config="):
-            resolved.append(f"--config={_resolve(arg.removeprefix('--config='))}")
+        elif match := re.fullmatch(r"(--config=|-c=?)(.+)", arg, re.DOTALL):
+            resolved.append(f"--config={_resolve(match[2])}")
         else:
             resolved.append(arg)
     return resolved
@@ -51,16 +52,13 @@ def _resolve(name: str) -> str:
 def _check_config(path: Path) -> None:
     try:
         content = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except FileNotFoundError as error:
-        names = list(recipes())
-        suggestion = suggest(path.stem, names, "the recipe ")
-        the = f"{suggestion} The" if suggestion else "; the"
-        raise UserError(
-            f"cannot read the config file {path} ({error.strerror}){the} recipes are "
-            f"{', '.join(names)}"
-        ) from error
     except OSError as error:
-        raise UserError(f"cannot read the config file {path} ({error.strerror})") from error
+        message = f"cannot read the config file {path} ({error.strerror})"
+        if isinstance(error, FileNotFoundError):
+            names = list(recipes())
+            message += f"; the recipes are {', '.join(names)}"
+            message += suggest(path.stem, names, "the recipe ")
+        raise UserError(message) from error
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise UserError(f"the config file {path} is not valid YAML: {error}") from error
     if not isinstance(content, dict):

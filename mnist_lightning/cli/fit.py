@@ -67,14 +67,15 @@ def _print_start(session: Session) -> None:
         start = f"Resuming after epoch {weights.epochs}:"
     network = f"{_describe_network(session.model)}{origin}"
     images = f"{len(data.train_set):,} images for training, {len(data.val_set):,} for validation"
-    processes = f" and {trainer.world_size - 1} more" if trainer.world_size > 1 else ""
-    device = f"{trainer.strategy.root_device}{processes}"
+    device = f"Device {trainer.strategy.root_device}"
+    if trainer.world_size > 1:
+        device = f"{trainer.world_size} processes on {trainer.strategy.root_device.type}"
     folder = session.folder
     place = f"run folder {folder}" if folder else "no run folder"
     # One call, so that a script that reads only the first line does not stop the run here.
     print_line(
         f"{start} {network} on {data.dataset_name}: {images}\n"
-        f"Device {device}, seed {session.seed}, {place}"
+        f"{device}, seed {session.seed}, {place}"
     )
 
 

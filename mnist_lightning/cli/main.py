@@ -33,7 +33,7 @@ from mnist_lightning.cli.console import console
 from mnist_lightning.cli.export import Format
 from mnist_lightning.cli.help import parser_texts
 from mnist_lightning.cli.options import parse_options, resumes, resumes_in_place
-from mnist_lightning.cli.parser import OneSentenceParser
+from mnist_lightning.cli.parser import OneSentenceParser, describe_rejection
 from mnist_lightning.cli.processes import check_strategy, kill_child_processes, leave_process_group
 from mnist_lightning.cli.session import Session
 from mnist_lightning.cli.trainer_defaults import (
@@ -164,6 +164,10 @@ class MNISTCLI(LightningCLI):
                 if error.name in self.options[group]:
                     option = f"--{group}.{error.name}"
                     raise InvalidArgumentError(option, *error.args[1:]) from error
+            raise
+        except ValueError as error:
+            if rejection := describe_rejection(str(error)):
+                raise UsageError(rejection) from error
             raise
 
     @override

@@ -82,6 +82,10 @@ def _parse_with_weights(
     # The options of the weights come first, so that the user's own options override them.
     defaults = ["--config", _config_of(weights, resumes_in_place(subcommand, weights))]
     config = parser.parse_args([*command_args, *defaults, *user_args])
+    trained_dataset = weights.options()["data"].get("dataset", "MNIST")
+    if config[subcommand].data.dataset != trained_dataset:
+        defaults = ["--config", _config_of(weights, is_resumed=False, omits_data=True)]
+        config = parser.parse_args([*command_args, *defaults, *user_args])
     if resumes(subcommand, weights):
         _check_resume(weights, config[subcommand])
     return config, weights
@@ -97,14 +101,21 @@ def resumes_in_place(subcommand: str, weights: Weights | None) -> bool:
     return subcommand == "fit" and weights is not None and weights.name == "last"
 
 
-def _config_of(weights: Weights, is_resumed: bool) -> str:
-    """Returns the path of a config, or a config as YAML; the parser accepts both."""
+def _config_of(weights: Weights, is_resumed: bool, omits_data: bool = False) -> str:
+    """Returns the path of a config, or a config as YAML; the parser accepts both.
+
+    Args:
+        weights: The weights.
+        is_resumed: Whether their run is resumed in its folder.
+        omits_data: Whether to omit options that apply only to the data of the weights.
+    """
     run_config = weights.run_folder / "config.yaml"
     if is_resumed and run_config.is_file():
         return str(run_config)
     options = weights.options()
-    if weights.is_pretrained:  # they may be used on other images than they were trained on
-        del options["data"]["source"]
+    if omits_data or weights.is_pretrained:  # used on other images than they were trained on
+        options["data"].pop("source", None)
+        options["data"].pop("emnist_split", None)
     return yaml.safe_dump(options)
 
 

@@ -5,7 +5,6 @@ from collections.abc import Mapping
 from numbers import Number
 from typing import Any, NoReturn
 
-import yaml
 from jsonargparse.typing import register_type
 from lightning.pytorch.cli import LightningArgumentParser
 from typing_extensions import override
@@ -26,10 +25,9 @@ TYPE_DESCRIPTIONS = (
 
 
 def _to_number(value: Any) -> int | float:
-    number = yaml.safe_load(value) if isinstance(value, str) else value
-    if isinstance(number, bool) or not isinstance(number, int | float):
-        raise ValueError("not a number")
-    return number
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        return value
+    return float(str(value))
 
 
 # Transforms of torchvision accept a Number or a Sequence, but jsonargparse cannot read a Number.
@@ -94,42 +92,64 @@ class OneSentenceParser(LightningArgumentParser):
 
 
 def _in_one_sentence(message: str) -> str:
-    key = re.search(r'Parser key "([^"]+)"', message)
-    class_problem = re.search(r"Problem with given class_path '(.+?)':\s+(.+)", message)
-    if key and class_problem:
-        return f"--{key[1]}: cannot import {class_problem[1]}: {class_problem[2]}"
-    # The parser of a class has reported an error about an option of the class in this way.
-    required = re.search(r"- (--\w.*) (?:is|are) missing;", message)
-    if key and required:
-        options = required[1].replace("--", f"--{key[1]}.")
-        return f"--{key[1]} also requires {options}"
-    if key and (nested := re.search(r"- --(\w.*)", message)):
-        return f"--{key[1]}.{nested[1]}"
-    unknown = re.search(r"Option '(.+)' is not accepted(; did you mean (.+)\?)?", message)
-    if key and unknown:  # an option of a class
-        suggestion = f"; did you mean --{key[1]}.{unknown[3]}?" if unknown[2] else ""
-        return _with_hint(f"unrecognized arguments: --{key[1]}.{unknown[1]}{suggestion}")
-    value = re.search(r".*(?:Got|Given) value: (.*)", message, re.DOTALL)
-    types = re.findall(
-        r"(?:Expected an?|Not of type) (.+?)(?:: .*|\. Got value.*)?$", message, re.MULTILINE
-    )
-    if key and value and types:
-        descriptions = dict.fromkeys(_describe(name) for name in types if " but " not in name)
-        descriptions.pop("null", None)  # not helpful to someone who passed a value
-        wanted = " or ".join(descriptions) or "another value; add --help to see which"
-        return f"--{key[1]} is {value[1]!r}; it must be {wanted}"
+    if key := re.search(r'Parser key "([^"]+)"', message):
+        problem = _class_problem(key[1], message) or _value_problem(key[1], message)
+        if problem:
+            return problem
     if "not accepted before subcommand" in message:
         return f"{message}; write the subcommand first, then its options: 'fit --config FILE'"
     if missing := re.search(r"arguments are required: (.+)", message):
         names = [f"--{name.partition('.')[2] or name}" for name in missing[1].split(", ")]
-        are, their = ("is", "its") if len(names) == 1 else ("are", "their")
-        return f"{' and '.join(names)} {are} missing; add --help to see {their} possible values"
+        if len(names) == 1:
+            return f"{names[0]} is missing; add --help to see its possible values"
+        return f"{' and '.join(names)} are missing; add --help to see their possible values"
     return _with_hint(message)
 
 
+def _class_problem(option: str, message: str) -> str | None:
+    """Describes an error about a class that is the value of an option, or about its own options.
+
+    The parser of the class has already described errors about its options, without the group.
+    """
+    if problem := re.search(r"Problem with given class_path '(.+?)':\s+(.+)", message):
+        return f"--{option}: cannot import {problem[1]}: {problem[2]}"
+    if missing := re.search(r"- (--\w.*) (?:is|are) missing;", message):
+        return f"--{option} also requires {missing[1].replace('--', f'--{option}.')}"
+    if invalid := re.search(r"- --(\w.*)", message):
+        return f"--{option}.{invalid[1]}"
+    if unknown := re.search(r"Option '(.+)' is not accepted(?:; did you mean (.+)\?)?", message):
+        suggestion = f"; did you mean --{option}.{unknown[2]}?" if unknown[2] else ""
+        return _with_hint(f"unrecognized arguments: --{option}.{unknown[1]}{suggestion}")
+    return None
+
+
+def _value_problem(option: str, message: str) -> str | None:
+    """Describes a value of the wrong type."""
+    value = re.search(r".*(?:Got|Given) value: (.*)", message, re.DOTALL)
+    types = re.findall(
+        r"(?:Expected an?|Not of type) (.+?)(?:: .*|\. Got value.*)?$", message, re.MULTILINE
+    )
+    if not value or not types:
+        return None
+    descriptions = dict.fromkeys(_describe(name) for name in types if " but " not in name)
+    descriptions.pop("null", None)  # not helpful to someone who passed a value
+    wanted = " or ".join(descriptions) or "another value; add --help to see which"
+    return f"--{option} is {value[1]!r}; it must be {wanted}"
+
+
+def describe_rejection(message: str) -> str | None:
+    """Describes why a class rejected its options, if an error of jsonargparse is about that."""
+    if not message.startswith("Does not validate against any of the Union subtypes"):
+        return None
+    classes = dict.fromkeys(re.findall(r"class_path='([\w.]+)'", message))
+    reasons = re.findall(r"^  - (?!Expected an? |Not a valid subclass )(.+)", message, re.MULTILINE)
+    return f"{' or '.join(classes)} rejected its options: {'; '.join(reasons)}"
+
+
 def _with_hint(message: str) -> str:
-    add = " Add" if message.endswith("?") else "; add"
-    return f"{message.rstrip('.')}{add} --help to see all options"
+    if message.endswith("?"):  # a suggestion
+        return message
+    return f"{message.rstrip('.')}; add --help to see all options"
 
 
 def _describe(type_name: str) -> str:

@@ -11,7 +11,7 @@ from mnist_lightning.callbacks import ConfusionMatrix
 from mnist_lightning.callbacks.captions import class_names
 from mnist_lightning.cli.report import class_table
 from mnist_lightning.cli.session import Session
-from mnist_lightning.data.datasets import select_dataset
+from mnist_lightning.data.datasets import full_name
 
 
 @rank_zero_only
@@ -60,10 +60,10 @@ def _mismatch(session: Session) -> str | None:
         return None
     options = session.weights.options()["data"]
     trained_source = "mnist" if session.from_pretrained else options.get("source")
-    trained_dataset = select_dataset(options.get("dataset", "MNIST"), options.get("emnist_split"))
+    trained_dataset = full_name(options.get("dataset", "MNIST"), options.get("emnist_split"))
     source = session.datamodule.source
-    if trained_dataset.name != session.datamodule.dataset.name:
-        return f"NOTE: the weights were trained on {trained_dataset.name}"
+    if trained_dataset != session.datamodule.dataset.name:
+        return f"NOTE: the weights were trained on {trained_dataset}"
     if (trained_source, source) == ("mnist", "sample"):
         return (
             "NOTE: these digits were not held out: the weights were trained on all MNIST training "

@@ -8,7 +8,7 @@ torchvision itself lists MD5 checksums. The SHA-256 checksums come from
 - QMNIST: torchvision's prototype of this data set, for the archives.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
@@ -17,6 +17,12 @@ import torchvision
 from mnist_lightning.errors import check, check_choice
 
 EMNISTSplit = Literal["byclass", "bymerge", "balanced", "letters", "digits", "mnist"]
+FALLBACK_NOTICE = """\
+WARNING: this is not MNIST but the bundled sample of 5,000 MNIST digits (4,000 for training and \
+validation, 1,000 for testing).
+  Reason: {}
+  To use MNIST, connect to the internet, or copy the four MNIST files into the folder {}, or pass \
+a mirror with --data.mirrors or MNIST_MIRRORS."""
 
 
 class StoredFile(NamedTuple):
@@ -24,7 +30,7 @@ class StoredFile(NamedTuple):
 
     Attributes:
         sha256: Checksum, in hexadecimal.
-        max_size: Size in bytes; of a compressed file, a limit of its size.
+        max_size: Size in bytes, or an upper bound for a compressed file.
     """
 
     sha256: str
@@ -61,9 +67,9 @@ _SIZES = (47_040_016, 60_008, 7_840_016, 10_008)  # 60,000 training and 10,000 t
 
 def _from_torchvision(
     source: Any,
-    mirrors: Iterable[str],
+    mirrors: Sequence[str],
     checksums: Sequence[str],
-    sizes: Sequence[int] = _SIZES,
+    max_sizes: Sequence[int] = _SIZES,
     suffix: str = "",
     name: str | None = None,
 ) -> IdxDataset:
@@ -73,12 +79,12 @@ def _from_torchvision(
         source: Its class.
         mirrors: Base URLs of its archives.
         checksums: SHA-256 checksums of its files.
-        sizes: Maximum sizes of its files, in bytes.
-        suffix: ``.gz`` if checksums and sizes are those of the archives.
+        max_sizes: Maximum sizes of its files, in bytes.
+        suffix: ``.gz`` if the checksums are those of the archives.
         name: Name for titles and results; default: that of the class.
     """
     resources = source.resources
-    if isinstance(resources, dict):  # of QMNIST, by part
+    if isinstance(resources, dict):  # QMNIST lists them by part
         resources = resources["train"] + resources["test"]
     idx_files = [url.rpartition("/")[2].removesuffix(".gz") for url, _ in resources]
     return IdxDataset(
@@ -86,7 +92,7 @@ def _from_torchvision(
         folder=source.__name__,
         files={
             f"{file}{suffix}": StoredFile(checksum, size)
-            for file, checksum, size in zip(idx_files, checksums, sizes, strict=True)
+            for file, checksum, size in zip(idx_files, checksums, max_sizes, strict=True)
         },
         idx_files=tuple(idx_files),
         mirrors=tuple(mirrors),
@@ -117,15 +123,9 @@ SAMPLE = _from_torchvision(
         "2b07dd296bb41115fa6116fe2831b1a6938996dddeaac25048a25d47078cb1b3",
         "67095435aecd683d1ffce25a17ac976172b04004feea12b3bedc299849fbcee2",
     ),
-    sizes=(3_136_016, 4_008, 784_016, 1_008),
+    max_sizes=(3_136_016, 4_008, 784_016, 1_008),
     name="MNIST sample",
 )
-FALLBACK_NOTICE = """\
-WARNING: this is not MNIST but the bundled sample of 5,000 MNIST digits (4,000 for training and \
-validation, 1,000 for testing).
-  Reason: {}
-  To use MNIST, connect to the internet, or copy the four MNIST files into the folder {}, or pass \
-a mirror with --data.mirrors or MNIST_MIRRORS."""
 # Xiao, Rasul and Vollgraf, "Fashion-MNIST: a Novel Image Dataset for Benchmarking Machine Learning
 # Algorithms", 2017. The server supports http only.
 _FASHION_MNIST = _from_torchvision(
@@ -155,14 +155,14 @@ _KMNIST = _from_torchvision(
 # test digits of which the first 10,000 are MNIST's.
 _QMNIST = _from_torchvision(
     torchvision.datasets.QMNIST,
-    {url.rpartition("/")[0] + "/" for url, _ in torchvision.datasets.QMNIST.resources["train"]},
+    (torchvision.datasets.QMNIST.resources["train"][0][0].rpartition("/")[0] + "/",),
     (
         "9e26a7bf1683614e065d7b76460ccd52807165b3f22561fb782bd9f38c52b51d",
         "2c05dc77f6b916b38e455e97ab129a42a444f3dbef09b278a366f82904e0dd9f",
         "43fc22bf7498b8fc98de98369d72f752d0deabc280a43a7bcc364ab19e57b375",
         "9fbcbe594c3766fdf4f0b15c5165dc0d1e57ac604e01422608bb72c906030d06",
     ),
-    sizes=(47_040_016, 1_920_012, 47_040_016, 1_920_012),
+    max_sizes=(47_040_016, 1_920_012, 47_040_016, 1_920_012),
     suffix=".gz",
 )
 
@@ -205,6 +205,11 @@ DATASETS = {
 NAMES = tuple(dict.fromkeys(dataset.folder for dataset in DATASETS.values()))
 
 
+def full_name(dataset: str, emnist_split: str | None) -> str:
+    """Returns the name of a data set with its split, by default ``balanced`` for EMNIST."""
+    return f"EMNIST {emnist_split or 'balanced'}" if dataset == "EMNIST" else dataset
+
+
 def select_dataset(name: str, emnist_split: str | None) -> IdxDataset:
     """Returns a data set by the name of its class in torchvision.
 
@@ -217,9 +222,8 @@ def select_dataset(name: str, emnist_split: str | None) -> IdxDataset:
     """
     check_choice("dataset", name, NAMES)
     if name == "EMNIST":
-        split = emnist_split or "balanced"
-        check_choice("emnist_split", split, torchvision.datasets.EMNIST.splits)
-        return DATASETS[f"EMNIST {split}"]
-    requirement = "only EMNIST has splits; select it with dataset EMNIST, or leave out the split"
-    check("emnist_split", emnist_split, lambda split: split is None, requirement)
-    return DATASETS[name]
+        check_choice("emnist_split", emnist_split or "balanced", torchvision.datasets.EMNIST.splits)
+    else:
+        requirement = "only EMNIST has splits; select it with dataset EMNIST, or omit the split"
+        check("emnist_split", emnist_split, lambda split: split is None, requirement)
+    return DATASETS[full_name(name, emnist_split)]

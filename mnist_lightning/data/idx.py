@@ -1,4 +1,8 @@
-"""MNIST's IDX format: an array of numbers after a header with their type and the shape."""
+"""MNIST's IDX format: an array of numbers after a header with their type and the shape.
+
+torchvision parses it too, but reads files by their path, where they could be changed after their
+verification.
+"""
 
 import gzip
 import io
@@ -27,15 +31,15 @@ def load_part(
     Images that are stored extracted are not copied: they share the memory of ``contents``.
 
     Args:
-        contents: The verified content of the stored files, by name. torchvision parses files too,
-            but reads them by their path, where they could be changed after the verification.
+        contents: The verified content of the stored files, by name.
         dataset: Describes the data set.
         part: The part to load.
     """
     names = dataset.idx_files[:2] if part == "train" else dataset.idx_files[2:]
     images, labels = (parse_idx(_read(contents, name)) for name in names)
     if dataset.is_transposed:
-        for chunk in torch.split(images, 10_000):  # in place, because EMNIST has half a gigabyte
+        # In place, because EMNIST takes half a gigabyte; its archive is left as it is.
+        for chunk in torch.split(images, 10_000):
             chunk.copy_(chunk.mT.clone())
     if labels.dim() == 2:  # QMNIST: the digit, its writer and its origin
         labels = labels[:, 0]

@@ -177,4 +177,5 @@ def read_pretrained() -> Checkpoint:
     with safe_open(PRETRAINED, "pt") as file:
         weights = {f"network.{name}": file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
         training: Checkpoint = json.loads(file.metadata()["training"])
+        training["hyper_parameters"]["num_classes"] = 10
     return training | {"state_dict": weights}

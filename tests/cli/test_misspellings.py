@@ -16,8 +16,7 @@ DISTORTION = "--data.augment=mnist_lightning.RandomDistortion"
         ("valdate --data.source sample", "; did you mean validate?"),
         (
             "fit --trainer.max_epoch 3",
-            "unrecognized arguments: --trainer.max_epoch 3; did you mean --trainer.max_epochs? Add "
-            "--help to see all options",
+            "unrecognized arguments: --trainer.max_epoch 3; did you mean --trainer.max_epochs?",
         ),
         ("fit --data.batchsize=64", "--data.batchsize=64; did you mean --data.batch_size?"),
         ("fit trainer.max_epoch=3", "did you mean --trainer.max_epochs?"),
@@ -31,7 +30,7 @@ DISTORTION = "--data.augment=mnist_lightning.RandomDistortion"
         (
             f"fit {DISTORTION} --data.augment.rotatoin 3",
             "unrecognized arguments: --data.augment.rotatoin; did you mean "
-            "--data.augment.rotation? Add --help",
+            "--data.augment.rotation?",
         ),
         (
             "fit --model.network mnist_lightning.DigitCNN --model.network.dropot 0",
@@ -41,7 +40,7 @@ DISTORTION = "--data.augment=mnist_lightning.RandomDistortion"
             "fit --trainer.callbacks+=EarlyStopping --trainer.callbacks.monitr val/loss",
             "did you mean --trainer.callbacks.monitor?",
         ),
-        ("fit --config data.yaml", "option 'data.batchsize'; did you mean data.batch_size? Add"),
+        ("fit --config data.yaml", "option 'data.batchsize'; did you mean data.batch_size?"),
         ("fit --config group.yaml", "option 'trainr.max_epochs'; did you mean trainer.max_epochs?"),
         ("fit --config flat.yaml", "option 'batch_size'; did you mean data.batch_size?"),
         ("fit --config class.yaml", "did you mean --data.augment.rotation?"),

@@ -70,6 +70,30 @@ def test_notes_weights_that_were_trained_on_another_split(
     assert "NOTE" not in capsys.readouterr().out
 
 
+def test_options_of_the_data_of_the_weights_do_not_apply_to_other_data(
+    workdir: Path, files: Files, capsys: pytest.CaptureFixture[str]
+) -> None:
+    files.write(workdir)
+    main([*FIT, "--data.emnist_split=digits"])
+    main(["test", "--data.dataset=MNIST", "--data.source=sample"])
+    assert "NOTE: the weights were trained on EMNIST digits" in capsys.readouterr().out
+    main(["fit", "--data.source=sample", "--trainer.max_epochs=1"])
+    cli = main(["test", "--data.dataset=QMNIST", "--data.data_dir=."])
+    assert cli.datamodule.source == "mnist"  # not "sample", which QMNIST does not have
+    (workdir / "recipe.yaml").write_text("data: {dataset: KMNIST}\n")
+    cli = main(["test", "--config=recipe.yaml", "--data.data_dir=."])
+    assert cli.datamodule.dataset_name == "KMNIST"
+
+
+def test_pretrained_weights_have_ten_classes(
+    workdir: Path, files: Files, capsys: pytest.CaptureFixture[str]
+) -> None:
+    options = ["--ckpt_path=pretrained", "--data.dataset=EMNIST"]
+    for command in ("fit", "test"):
+        code, line = fail(capsys, command, *options)
+        assert (code, line) == (2, "error: --model.num_classes is 10; the data have 47 classes")
+
+
 def test_class_names_appear_in_the_table(
     workdir: Path, files: Files, capsys: pytest.CaptureFixture[str]
 ) -> None:

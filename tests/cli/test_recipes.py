@@ -20,7 +20,7 @@ def batch_size(capsys: pytest.CaptureFixture[str], *args: str) -> int:
     return int(yaml.safe_load(capsys.readouterr().out)["data"]["batch_size"])
 
 
-@pytest.mark.parametrize("args", [["--config", "gpu"], ["--config=gpu"], ["-c", "gpu"]])
+@pytest.mark.parametrize("args", [["--config", "gpu"], ["--config=gpu"], ["-c", "gpu"], ["-cgpu"]])
 def test_recipe_goes_by_name_from_any_folder(
     workdir: Path, args: list[str], capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -53,22 +53,23 @@ def test_file_in_the_working_directory_takes_precedence(
 
 
 @pytest.mark.parametrize(
-    ("name", "middle"),
+    ("name", "suggestion"),
     [
-        ("fsat", "; did you mean the recipe fast? The "),
-        ("configs/fast.yaml", "; did you mean the recipe fast? The "),
-        ("Quick", "; did you mean the recipe quick? The "),
-        ("zzz", "; the "),
-        ("../gpu/", "; did you mean the recipe gpu? The "),
+        ("fsat", "; did you mean the recipe fast?"),
+        ("configs/fast.yaml", "; did you mean the recipe fast?"),
+        ("Quick", "; did you mean the recipe quick?"),
+        ("zzz", ""),
+        ("../gpu/", "; did you mean the recipe gpu?"),
     ],
 )
 def test_unknown_name_lists_the_recipes(
-    workdir: Path, name: str, middle: str, capsys: pytest.CaptureFixture[str]
+    workdir: Path, name: str, suggestion: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     code, line = fail(capsys, "fit", "--config", name)
     assert code == 1
     expected = f"error: cannot read the config file {Path(name)} (No such file or directory)"
-    assert line == f"{expected}{middle}recipes are best, fashion, fast, gpu, notebook, quick"
+    names = "best, fashion, fast, gpu, notebook, quick"
+    assert line == f"{expected}; the recipes are {names}{suggestion}"
 
 
 def test_package_folder_is_used_before_the_folder_of_a_clone(

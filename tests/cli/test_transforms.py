@@ -24,7 +24,9 @@ def degrees_of(augment: nn.Module | None) -> Any:
 
 
 @pytest.mark.parametrize(
-    "value", ["10", "10.0", "[-10, 10]", "[-10.0,10]"], ids=["int", "float", "list", "floats"]
+    "value",
+    ["10", "10.0", "1e1", "[-10, 10]", "[-10.0,10]"],
+    ids=["int", "float", "exponent", "list", "floats"],
 )
 @pytest.mark.parametrize("name", ["RandomAffine", "RandomRotation"])
 def test_numbers_and_ranges_of_torchvision(workdir: Path, name: str, value: str) -> None:
@@ -123,6 +125,18 @@ def test_per_image_and_compose_in_a_config(workdir: Path) -> None:
             "--data.augment.shaer; did you mean --data.augment.shear?",
         ),
         (f"--data.augment+={V2}.RandomAffine", "--data.augment also requires --data.augment.degr"),
+        (
+            f"--data.augment={V2}.RandomAffine --data.augment.degrees=-10",
+            f"error: {V2}.RandomAffine rejected its options: If degrees is a single number, it mus",
+        ),
+        (
+            "--data.augment=mnist_lightning.RandomDistortion --data.augment.scale=-1",
+            "mnist_lightning.RandomDistortion rejected its options: scale is -1.0; it must be at l",
+        ),
+        (
+            f"--data.augment=[{{class_path: {V2}.RandomInvert, init_args: {{p: 2}}}}]",
+            f"error: {V2}.RandomInvert rejected its options: ",
+        ),
         ("--data.augment=5", "--data.augment is '5'; it must be the path of a class"),
         ("--data.augment=[5]", "--data.augment is '[5]'; it must be"),
         (f"--data.augment={V2}.RandomAffin", f"--data.augment: cannot import {V2}.RandomAffin"),
