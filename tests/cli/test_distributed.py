@@ -159,7 +159,7 @@ def test_only_the_first_process_writes_and_runs_resume_exactly(tmp_path: Path) -
     for folder in (undisturbed, interrupted):
         folder.mkdir()
     out = run(undisturbed, SCRIPT, "fit", *SHORT, *TWO, "--trainer.max_epochs=2")
-    for line in ("Training DigitCNN", "Device cpu and 1 more", "Test accuracy", "Run folder:"):
+    for line in ("Training DigitCNN", "2 processes on cpu", "Test accuracy", "Run folder:"):
         assert out.count(line) == 1
     assert [path.name for path in (undisturbed / "lightning_logs").iterdir()] == ["version_0"]
     run(interrupted, SCRIPT, "fit", *SHORT, *TWO, "--trainer.max_epochs=1")
