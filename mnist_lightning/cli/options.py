@@ -80,10 +80,12 @@ def _parse_with_weights(
     root = Path(options.trainer.default_root_dir or "")
     weights = find_weights(name or "best", root, allow_untrained=subcommand == "fit")
     # The options of the weights come first, so that the user's own options override them.
-    defaults = ["--config", _config_of(weights, resumes_in_place(subcommand, weights))]
+    is_resumed = resumes_in_place(subcommand, weights)
+    defaults = ["--config", _config_of(weights, is_resumed)]
     config = parser.parse_args([*command_args, *defaults, *user_args])
     trained_dataset = weights.options()["data"].get("dataset", "MNIST")
-    if config[subcommand].data.dataset != trained_dataset:
+    # A run that is resumed keeps its config, whatever the data.
+    if not is_resumed and config[subcommand].data.dataset != trained_dataset:
         defaults = ["--config", _config_of(weights, is_resumed=False, omits_data=True)]
         config = parser.parse_args([*command_args, *defaults, *user_args])
     if resumes(subcommand, weights):

@@ -85,6 +85,15 @@ def test_options_of_the_data_of_the_weights_do_not_apply_to_other_data(
     assert cli.datamodule.dataset_name == "KMNIST"
 
 
+def test_a_resumed_run_keeps_its_config_on_other_data(workdir: Path, files: Files) -> None:
+    files.write(workdir)
+    main(["fit", "--data.data_dir=.", "--data.batch_size=5", "--trainer.max_epochs=1"])
+    cli = main(["fit", "--ckpt_path=last", "--data.dataset=KMNIST", "--trainer.max_epochs=2"])
+    assert cli.datamodule.dataset_name == "KMNIST"
+    assert cli.datamodule.batch_size == 5
+    assert str(cli.datamodule.data_dir) == "."
+
+
 def test_pretrained_weights_have_ten_classes(
     workdir: Path, files: Files, capsys: pytest.CaptureFixture[str]
 ) -> None:
