@@ -167,6 +167,11 @@ _QMNIST = _from_torchvision(
 )
 
 
+def full_name(dataset: str, emnist_split: str | None) -> str:
+    """Returns the name of a data set with its split, by default ``balanced`` for EMNIST."""
+    return f"EMNIST {emnist_split or 'balanced'}" if dataset == "EMNIST" else dataset
+
+
 def _emnist(split: str) -> IdxDataset:
     """Describes a split of EMNIST (Cohen, Afshar, Tapson and van Schaik, 2017).
 
@@ -177,7 +182,7 @@ def _emnist(split: str) -> IdxDataset:
     checksum = "fb9bb67e33772a9cc0b895e4ecf36d2cf35be8b709693c3564cea2a019fcda8e"
     first_label = 1 if split == "letters" else 0
     return IdxDataset(
-        name=f"EMNIST {split}",
+        name=full_name("EMNIST", split),
         folder="EMNIST",
         files={archive: StoredFile(checksum, 561_753_746)},
         idx_files=tuple(
@@ -203,11 +208,6 @@ DATASETS = {
     )
 }
 NAMES = tuple(dict.fromkeys(dataset.folder for dataset in DATASETS.values()))
-
-
-def full_name(dataset: str, emnist_split: str | None) -> str:
-    """Returns the name of a data set with its split, by default ``balanced`` for EMNIST."""
-    return f"EMNIST {emnist_split or 'balanced'}" if dataset == "EMNIST" else dataset
 
 
 def select_dataset(name: str, emnist_split: str | None) -> IdxDataset:
