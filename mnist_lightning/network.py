@@ -45,7 +45,9 @@ class DigitCNN(nn.Module):
         self.num_classes = num_classes
 
         def norm(layer: nn.BatchNorm1d | nn.BatchNorm2d) -> list[nn.Module]:
-            layer.register_parameter("weight", None)
+            # A constant scale of 1. Without any, the layer cannot be trained on a GPU (torch 2.11).
+            del layer.weight
+            layer.register_buffer("weight", torch.ones(layer.num_features), persistent=False)
             return [layer] if batch_norm else []
 
         bias = not batch_norm

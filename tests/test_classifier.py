@@ -92,34 +92,6 @@ def test_one_cycle_requires_a_known_length() -> None:
         trainer.fit(model, data, data)
 
 
-def test_compiled_network_learns_the_same_weights(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    compiled: list[dict[str, Any]] = []
-    compile_ = torch.compile
-
-    def watched(
-        function: Any, **kwargs: Any
-    ) -> Any:  # the real one requires a compiler and a minute
-        compiled.append(kwargs)
-        return compile_(function, backend="eager", dynamic=kwargs["dynamic"])
-
-    monkeypatch.setattr(torch, "compile", watched)
-    torch.manual_seed(0)
-    data = loader(torch.rand(96, 1, 28, 28), torch.randint(10, (96,)))
-    weights = []
-    for compiles in (False, True):
-        torch.manual_seed(0)
-        model = MNISTClassifier(compile=compiles, dropout=0.0)
-        trainer = quiet_trainer(max_epochs=2)
-        trainer.fit(model, data, data)
-        trainer.save_checkpoint(tmp_path / "model.ckpt")
-        weights.append(torch.load(tmp_path / "model.ckpt", weights_only=True)["state_dict"])
-    assert len(compiled) == 1
-    for name, value in weights[0].items():
-        torch.testing.assert_close(weights[1][name], value)
-
-
 def test_smooths_labels_during_training_only() -> None:
     torch.manual_seed(0)
     batch = (torch.rand(8, 1, 28, 28), torch.randint(10, (8,)))

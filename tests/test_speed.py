@@ -80,12 +80,11 @@ def test_a_batch_needs_the_minimum_of_operations(counting: Counting) -> None:
     assert more["div"] == 2 * steps, "metrics are computed in each step"
 
 
-def test_all_batches_of_the_gpu_recipe_have_the_same_size() -> None:
+def test_all_training_batches_of_the_gpu_recipe_have_the_same_size() -> None:
     path = Path(__file__).parent.parent / "configs" / "gpu.yaml"
     options = yaml.safe_load(path.read_text(encoding="utf-8"))
-    assert options["model"]["compile"]  # again for each size
-    size = options["data"]["batch_size"]
-    assert (48_000 % size, 12_000 % (4 * size), 10_000 % (4 * size)) == (0, 0, 0)
+    assert options["model"]["cuda_graph"]  # each size needs its own
+    assert 48_000 % options["data"]["batch_size"] == 0
 
 
 def test_augmentation_processes_complete_batches() -> None:

@@ -11,7 +11,7 @@ from mnist_lightning.errors import UserError
 from mnist_lightning.files import write_atomically
 from mnist_lightning.runs.tensorboard import EpochTensorBoardLogger
 
-NOT_HYPERPARAMETERS = ("compile", "data_dir", "mirrors", "num_classes")
+NOT_HYPERPARAMETERS = ("cuda_graph", "data_dir", "mirrors", "num_classes")
 
 
 class SaveRunConfig(SaveConfigCallback):

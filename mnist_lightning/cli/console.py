@@ -21,6 +21,7 @@ from mnist_lightning.errors import UserError
 
 QUIET_LOGGERS = (
     "lightning.fabric.utilities.seed",
+    "lightning.pytorch.accelerators.cuda",
     "lightning.pytorch.trainer.connectors.signal_connector",
     "lightning.pytorch.utilities.rank_zero",
 )
@@ -110,6 +111,8 @@ def _ignored_warnings() -> Iterator[None]:
     with warnings.catch_warnings():
         # Batches are indexed in memory; workers would only copy them once more.
         warnings.filterwarnings("ignore", ".*does not have many workers")
+        # The user chose the CPU, and the first lines of a fit name the device.
+        warnings.filterwarnings("ignore", "GPU available but not used")
         # A resumed run writes into its own folder.
         warnings.filterwarnings("ignore", "Checkpoint directory .* exists and is not empty")
         # Pillow warns of oddities in pictures that it can read.

@@ -90,13 +90,19 @@ class Model(LightningModule):
         return torch.optim.Adam(self.parameters(), lr=1e-3)
 
 
-if __name__ == "__main__":
-    options = parse_arguments()
-    seed_everything(options.seed)
-    data, model = Data(options.data_dir, options.batch_size), Model()
-    trainer = Trainer(max_epochs=options.epochs)
+def train(data_dir: Path, epochs: int, batch_size: int, seed: int = 0) -> tuple[float, float]:
+    """Returns the seconds of a fit and the accuracy on the test images."""
+    seed_everything(seed)
+    data, model = Data(data_dir, batch_size), Model()
+    trainer = Trainer(max_epochs=epochs)
     begin = time.perf_counter()
     trainer.fit(model, data)
     seconds = time.perf_counter() - begin
     (result,) = trainer.test(model, data, verbose=False)
-    print_result(seconds, result["test_acc"], IMPORT_MEMORY)
+    return seconds, result["test_acc"]
+
+
+if __name__ == "__main__":
+    options = parse_arguments()
+    recipe = (options.epochs, options.batch_size, options.seed)
+    print_result(*train(options.data_dir, *recipe), IMPORT_MEMORY)

@@ -55,7 +55,7 @@ ARGUMENTS: dict[Callable[..., Any], tuple[str, ...]] = {
         "num_classes",
         "schedule",
         "label_smoothing",
-        "compile",
+        "cuda_graph",
         "batch_norm",
         "weight_decay",
         "sam_radius",
