@@ -154,6 +154,7 @@ class MNISTClassifier(LightningModule):
 
     @override
     def on_train_start(self) -> None:
+        self._captured_step = None  # that of an interrupted fit
         if self.cuda_graph and self.device.type == "cuda":
             self._captured_step = CapturedStep(self._compute, self.parameters(), self.trainer)
 

@@ -75,10 +75,13 @@ class CapturedStep:
     def _capture(self, batch: tuple[Tensor, ...]) -> "_Captured":
         batch = tuple(tensor.clone() for tensor in batch)
         graph = torch.cuda.CUDAGraph()
+        generator = torch.cuda.default_generators[self._parameters[0].device.index]
+        generator_state = generator.clone_state()
         try:
             with torch.cuda.graph(graph):
                 outputs, gradients = self._run(batch)
         except RuntimeError as error:
+            generator.graphsafe_set_state(generator_state)  # else it remains in capture mode
             raise MisconfigurationException(
                 "this network cannot be trained with cuda_graph, because it waits for the GPU or "
                 f"changes its operations; set cuda_graph to false ({str(error).splitlines()[0]})"

@@ -31,6 +31,21 @@ class FakeGraph:
         self.run()
 
 
+class FakeGenerator:
+    """The generator of random numbers of a GPU."""
+
+    def __init__(self) -> None:
+        self.state = object()
+
+    def clone_state(self) -> object:
+        """Returns the state."""
+        return self.state
+
+    def graphsafe_set_state(self, state: object) -> None:
+        """Replaces the state."""
+        self.state = state
+
+
 @pytest.fixture
 def graphs(monkeypatch: pytest.MonkeyPatch) -> list[FakeGraph]:
     """The graphs that were captured."""
@@ -60,6 +75,7 @@ def graphs(monkeypatch: pytest.MonkeyPatch) -> list[FakeGraph]:
             yield
 
     monkeypatch.setattr(torch.cuda, "CUDAGraph", FakeGraph)
+    monkeypatch.setattr(torch.cuda, "default_generators", {None: FakeGenerator()})
     monkeypatch.setattr(torch.cuda, "graph", capturing)
     return captured
 
@@ -121,6 +137,25 @@ def test_can_be_pickled_and_has_no_effect_on_a_cpu(graphs: list[FakeGraph]) -> N
     assert graphs
     for trained in (model, captured):
         assert trained._captured_step is None
+
+
+@pytest.mark.usefixtures("graphs")
+def test_a_step_that_cannot_be_captured_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It leaves the generator of random numbers as it was."""
+    generator: Any = torch.cuda.default_generators[None]  # type: ignore[call-overload]
+    before = generator.state
+
+    @contextmanager
+    def failing(graph: FakeGraph) -> Iterator[None]:
+        generator.state = "capturing"
+        raise RuntimeError("operation not permitted when stream is capturing\nCUDA kernel errors")
+        yield
+
+    monkeypatch.setattr(torch.cuda, "graph", failing)
+    with pytest.raises(MisconfigurationException, match="set cuda_graph to false") as caught:
+        fit(Captured, 80)
+    assert str(caught.value).endswith("(operation not permitted when stream is capturing)")
+    assert generator.state is before
 
 
 @pytest.mark.parametrize(

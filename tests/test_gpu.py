@@ -208,26 +208,6 @@ def test_a_cuda_graph_trains_the_same_weights(options: tuple[str, ...], tmp_path
     assert error < 1e-3
 
 
-def test_a_network_that_cannot_be_captured_is_an_error(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    network = "--model.network=test_gpu.Reader"
-    with pytest.raises(SystemExit) as caught:
-        fit(tmp_path, "--model.cuda_graph=true", network, *epochs(1))
-    assert caught.value.code == 2
-    assert "cuda_graph" in capsys.readouterr().err.splitlines()[-1]
-    fit(tmp_path, network, *epochs(1))  # the device is still usable
-
-
-class Reader(DigitCNN):
-    """Reads a value back, which waits for the GPU."""
-
-    @override
-    def forward(self, images: Tensor) -> Tensor:
-        logits = super().forward(images)
-        return logits * (1.0 if logits.sum().item() else 2.0)
-
-
 def test_augmentation_has_the_same_distribution(sample: MNISTDataModule) -> None:
     images, _ = sample.train_set.batch(torch.arange(3_200))
     distort = RandomDistortion(7, 0.08, 0.1, 1, 0.5, 0.3)
@@ -355,3 +335,23 @@ def test_data_parallel_training_with_nccl(tmp_path: Path) -> None:
     assert "NCCL version" in process.stdout + process.stderr
     assert results(run_folder(tmp_path))["test/acc"] > 0.85
     assert names(run_folder(tmp_path)) >= FIGURE_FILES
+
+
+def test_a_network_that_cannot_be_captured_is_an_error(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    network = "--model.network=test_gpu.Reader"
+    with pytest.raises(SystemExit) as caught:
+        fit(tmp_path, "--model.cuda_graph=true", network, *epochs(1))
+    assert caught.value.code == 2
+    assert "cuda_graph" in capsys.readouterr().err.splitlines()[-1]
+    fit(tmp_path, network, *epochs(1))  # the device is still usable
+
+
+class Reader(DigitCNN):
+    """Reads a value back, which waits for the GPU."""
+
+    @override
+    def forward(self, images: Tensor) -> Tensor:
+        logits = super().forward(images)
+        return logits * (1.0 if logits.sum().item() else 2.0)

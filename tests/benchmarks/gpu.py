@@ -15,7 +15,8 @@ import sys
 import tempfile
 import time
 from argparse import ArgumentParser, Namespace
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -66,9 +67,9 @@ def fit(options: Namespace, *args: str) -> tuple[MNISTCLI, Clock]:
     return cli, clock
 
 
-def fit_row(options: Namespace, *args: str) -> Row:
+def fit_row(options: Namespace, *args: str, seed: int) -> Row:
     """Returns the durations and the test accuracy of a fit."""
-    cli, clock = fit(options, *args)
+    cli, clock = fit(options, f"--seed_everything={seed}", *args)
     step = clock.training / clock.steps
     return {
         "total": clock.total,
@@ -81,7 +82,7 @@ def fit_row(options: Namespace, *args: str) -> Row:
     }
 
 
-def loop_row(options: Namespace, epochs: int, batch_size: int, seed: int, capture: bool) -> Row:
+def loop_row(options: Namespace, epochs: int, batch_size: int, capture: bool, *, seed: int) -> Row:
     """Returns the durations and the test accuracy of a bare loop."""
     with contextlib.redirect_stdout(io.StringIO()):
         training, total, accuracy = bare_loop.train(
@@ -95,46 +96,60 @@ def loop_row(options: Namespace, epochs: int, batch_size: int, seed: int, captur
     }
 
 
+def template_row(options: Namespace, *, seed: int) -> Row:
+    """Returns ten times the duration of an epoch of the template, and its test accuracy."""
+    with (
+        contextlib.redirect_stdout(io.StringIO()),
+        tempfile.TemporaryDirectory() as folder,
+        contextlib.chdir(folder),
+    ):
+        total, accuracy = template.train(options.data_dir, 1, 128, seed)
+    return {"total": 10 * total, "accuracy": accuracy}
+
+
 def compare_fits(options: Namespace) -> dict[str, list[Row]]:
     """Times the default recipe with 128 images per batch, and ``gpu.yaml`` with 500, in turns."""
-    rows: dict[str, list[Row]] = {}
-    loop_row(options, 1, 128, 0, False)  # loads the libraries
-
-    def run_in_turns(recipe: str, epochs: int, batch_size: int, rounds: int, *args: str) -> None:
-        for seed in range(rounds):
-            row = fit_row(options, f"--seed_everything={seed}", *args)
-            rows.setdefault(recipe, []).append(row)
-            for loop, capture in (("bare loop", False), ("CUDA graph", True)):
-                row = loop_row(options, epochs, batch_size, seed, capture)
-                rows.setdefault(f"{loop}, {batch_size}", []).append(row)
-
-    run_in_turns("default", 10, 128, options.rounds)
-    for seed in range(options.rounds):
-        row = fit_row(options, f"--seed_everything={seed}", "--model.cuda_graph=true")
-        rows.setdefault("default, cuda_graph", []).append(row)
-    run_in_turns("gpu.yaml", 5, 500, options.seeds, "--config=gpu")
-    for seed in range(options.seeds):
-        short = ("--trainer.max_epochs=3", "--trainer.check_val_every_n_epoch=3")
-        row = fit_row(options, f"--seed_everything={seed}", "--config=gpu", *short)
-        rows.setdefault("gpu.yaml, 3 epochs", []).append(row)
-    if options.template_epochs:
-        with contextlib.redirect_stdout(io.StringIO()), _folder():
-            total, accuracy = template.train(options.data_dir, options.template_epochs, 128)
-        scaled = 10 * total / options.template_epochs
-        rows["template, 128"] = [{"total": scaled, "accuracy": accuracy}]
+    short = ("--config=gpu", "--trainer.max_epochs=3", "--trainer.check_val_every_n_epoch=3")
+    contenders: dict[str, tuple[int, Callable[..., Row]]] = {
+        "gpu.yaml": (options.seeds, partial(fit_row, options, "--config=gpu")),
+        "gpu.yaml, 3 epochs": (options.seeds, partial(fit_row, options, *short)),
+        "bare loop, 500": (options.rounds, partial(loop_row, options, 5, 500, False)),
+        "CUDA graph, 500": (options.rounds, partial(loop_row, options, 5, 500, True)),
+        "default": (options.rounds, partial(fit_row, options)),
+        "default, cuda_graph": (
+            options.rounds,
+            partial(fit_row, options, "--model.cuda_graph=true"),
+        ),
+        "bare loop, 128": (options.rounds, partial(loop_row, options, 10, 128, False)),
+        "CUDA graph, 128": (options.rounds, partial(loop_row, options, 10, 128, True)),
+        "template, 128": (1, partial(template_row, options)),
+    }
+    loop_row(options, 1, 128, False, seed=0)  # loads the libraries
+    rows: dict[str, list[Row]] = {name: [] for name in contenders}
+    for seed in range(max(options.rounds, options.seeds)):
+        for name, (number, measure) in contenders.items():
+            if seed < number:
+                rows[name].append(measure(seed=seed))
+                print(f"{name}, seed {seed}: {json.dumps(rows[name][-1])}", flush=True)
     return rows
 
 
 def measure_throughput(options: Namespace) -> dict[str, list[float]]:
-    """Returns the training images per second of the second epoch, for each batch size."""
-    quiet = ["--trainer.limit_val_batches=0", "--trainer.limit_test_batches=0"]
-    rates: dict[str, list[float]] = {"fit": [], "bare loop": [], "CUDA graph": []}
+    """Returns the training images per second, for each batch size."""
+    quiet = [
+        "--trainer.max_epochs=2",
+        "--trainer.limit_val_batches=0",
+        "--trainer.limit_test_batches=0",
+    ]
+    rates: dict[str, list[float]] = {}
     for size in options.batch_sizes:
-        _, clock = fit(options, f"--data.batch_size={size}", "--trainer.max_epochs=2", *quiet)
-        rates["fit"].append(TRAINING_IMAGES / clock.epochs[1])
+        for name, cuda_graph in (("fit", "false"), ("fit, cuda_graph", "true")):
+            recipe = (f"--data.batch_size={size}", f"--model.cuda_graph={cuda_graph}")
+            _, clock = fit(options, *recipe, *quiet)
+            rates.setdefault(name, []).append(TRAINING_IMAGES / clock.epochs[1])
         for name, capture in (("bare loop", False), ("CUDA graph", True)):
-            once, twice = (loop_row(options, n, size, 0, capture)["training"] for n in (1, 2))
-            rates[name].append(TRAINING_IMAGES / (twice - once))
+            training = loop_row(options, 2, size, capture, seed=0)["training"]
+            rates.setdefault(name, []).append(2 * TRAINING_IMAGES / training)
     return rates
 
 
@@ -245,12 +260,6 @@ def print_tables(results: dict[str, Any]) -> None:
         print(f"Lower bounds, batch size {size}:", {k: f"{v:.3g}" for k, v in parts.items()})
 
 
-@contextlib.contextmanager
-def _folder() -> Iterator[None]:
-    with tempfile.TemporaryDirectory() as folder, contextlib.chdir(folder):
-        yield
-
-
 def _synchronize() -> None:
     if CUDA:
         torch.cuda.synchronize()
@@ -263,7 +272,6 @@ def parse_command_line() -> Namespace:
     parser.add_argument("--output", type=Path, default=Path.cwd())
     parser.add_argument("--rounds", type=int, default=3, help="of the default recipe")
     parser.add_argument("--seeds", type=int, default=10, help="of gpu.yaml")
-    parser.add_argument("--template_epochs", type=int, default=10)
     parser.add_argument("--batch_sizes", type=int, nargs="*", default=BATCH_SIZES)
     return parser.parse_args()
 
@@ -284,9 +292,9 @@ def run() -> None:
         parts: dict[str, Callable[[], Any]] = {
             "lower_bounds": lambda: {size: lower_bounds(size) for size in (128, 500)},
             "steps": lambda: {size: dissect_step(options, size) for size in (128, 500)},
-            "command": lambda: time_command(options),
             "fits": lambda: compare_fits(options),
             "throughput": lambda: measure_throughput(options),
+            "command": lambda: time_command(options),
         }
         options.output.mkdir(parents=True, exist_ok=True)
         for name, measure in parts.items():
