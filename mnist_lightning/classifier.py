@@ -12,7 +12,6 @@ from typing import Any, Literal, Self
 
 import torch
 from lightning.fabric.utilities.exceptions import MisconfigurationException
-from lightning.pytorch import LightningModule
 from lightning.pytorch.utilities.types import LRSchedulerConfigType, OptimizerLRSchedulerConfig
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
@@ -21,7 +20,7 @@ from torch.optim.lr_scheduler import OneCycleLR
 from torchmetrics import MetricCollection
 from typing_extensions import override
 
-from mnist_lightning.cuda_graph import CapturedStep
+from mnist_lightning.cuda_graph import CUDAGraphModule
 from mnist_lightning.errors import check_choice, check_module, check_number
 from mnist_lightning.metrics import MeanOverImages
 from mnist_lightning.network import DigitCNN
@@ -33,7 +32,7 @@ from mnist_lightning.sam import SharpnessAwareAdamW, is_perturbed
 Batch = tuple[Tensor, Tensor]
 
 
-class MNISTClassifier(LightningModule):
+class MNISTClassifier(CUDAGraphModule):
     """An image classifier that minimizes cross-entropy with Adam at Keras's default settings.
 
     Logs ``train/loss``, ``train/acc``, ``val/loss``, ``val/acc``, ``test/loss`` and ``test/acc``
@@ -52,8 +51,8 @@ class MNISTClassifier(LightningModule):
         label_smoothing: Fraction of each training label that is spread evenly over all classes
             (Szegedy et al., 2016), which increases accuracy and lowers confidence.
         cuda_graph: Whether a GPU computes the loss and the gradients of each training step by
-            replaying a CUDA graph (``CapturedStep``), which is several times as fast. The network
-            must not read values back. It has no effect on a CPU.
+            replaying a CUDA graph, which is several times as fast (``CUDAGraphModule``). The
+            network must not read values back. It has no effect on a CPU.
         batch_norm: Whether the default network uses batch normalization during training;
             ``network.folded()`` returns an equivalent network without it.
         weight_decay: Decoupled weight decay (AdamW; Loshchilov and Hutter, 2019).
@@ -95,7 +94,6 @@ class MNISTClassifier(LightningModule):
         self.schedule = schedule
         self.label_smoothing = label_smoothing
         self.cuda_graph = cuda_graph
-        self._captured_step: CapturedStep | None = None
         self.weight_decay = weight_decay
         self.sam_radius = sam_radius
         self.num_classes = num_classes
@@ -153,34 +151,19 @@ class MNISTClassifier(LightningModule):
         }
 
     @override
-    def on_train_start(self) -> None:
-        self._captured_step = None  # that of an interrupted fit
-        if self.cuda_graph and self.device.type == "cuda":
-            self._captured_step = CapturedStep(self._compute, self.parameters(), self.trainer)
-
-    @override
-    def on_train_end(self) -> None:
-        self._captured_step = None  # contains memory of the GPU, and cannot be pickled
-
-    @override
     def training_step(self, batch: Batch) -> Tensor:
         images, labels = batch[:2]
-        loss, logits = (self._captured_step or self._compute)(images, labels)
+        loss, logits = self.compute_or_replay(images, labels)
         # Sharpness-aware minimization runs this step a second time, at a neighbour of the weights.
         if not (self.sam_radius and is_perturbed(self.optimizers(use_pl_optimizer=False))):
             self._log_metrics(self.train_metrics, loss, logits, labels)
         return loss
 
-    def _compute(self, images: Tensor, labels: Tensor) -> tuple[Tensor, ...]:
+    @override
+    def compute(self, images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+        """Returns the training loss and the logits ``(N, num_classes)``."""
         logits = self(images)
         return self.loss(logits, labels), logits
-
-    @override
-    def backward(self, loss: Tensor) -> None:
-        if self._captured_step is None or loss.requires_grad:
-            super().backward(loss)
-        else:  # they were computed together with the loss
-            self._captured_step.assign_gradients()
 
     def loss(self, logits: Tensor, labels: Tensor) -> Tensor:
         """Returns the training loss; override this method to train with another one."""

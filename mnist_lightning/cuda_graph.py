@@ -2,26 +2,73 @@
 
 from collections import Counter
 from collections.abc import Callable, Iterable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from lightning.fabric.utilities.exceptions import MisconfigurationException
-from lightning.pytorch import Trainer
+from lightning.pytorch import LightningModule, Trainer
 from torch import Tensor, nn
+from typing_extensions import override
 
 WARM_UP_STEPS = 3  # in which libraries initialize themselves
+
+
+class CUDAGraphModule(LightningModule):
+    """A LightningModule that can compute loss and gradients by replaying a CUDA graph.
+
+    Python starts the kernels of a small network more slowly than a GPU executes them. A graph
+    contains all kernels of a step, which are started at once. A subclass implements ``compute``,
+    and its ``training_step`` calls ``compute_or_replay`` and returns the loss.
+
+    Attributes:
+        cuda_graph: Whether to use a graph on a GPU. On a CPU, ``compute`` is called.
+    """
+
+    cuda_graph = False
+    _captured_step: "CapturedStep | None" = None
+
+    def compute(self, *batch: Any, **kwargs: Any) -> tuple[Tensor, ...]:
+        """Returns the loss and other tensors for a batch.
+
+        It must execute the same operations each time, and must not read values back.
+        """
+        raise NotImplementedError
+
+    def compute_or_replay(self, *batch: Tensor) -> tuple[Tensor, ...]:
+        """Returns the tensors of ``compute``, valid until the next step."""
+        return (self._captured_step or self.compute)(*batch)
+
+    @override
+    def on_train_start(self) -> None:
+        """Prepares the graph.
+
+        Raises:
+            MisconfigurationException: If an option of the Trainer is not supported.
+        """
+        self._captured_step = None  # that of an interrupted fit
+        if self.cuda_graph and self.device.type == "cuda":
+            self._captured_step = CapturedStep(self.compute, self.parameters(), self.trainer)
+
+    @override
+    def on_train_end(self) -> None:
+        self._captured_step = None  # contains memory of the GPU, and cannot be pickled
+
+    @override
+    def backward(self, loss: Tensor) -> None:
+        if self._captured_step is None or loss.requires_grad:
+            super().backward(loss)
+        else:  # they were computed together with the loss
+            self._captured_step.assign_gradients()
 
 
 class CapturedStep:
     """Computes the loss and the gradients of a training step by replaying a CUDA graph.
 
-    Python starts the kernels of a small network more slowly than a GPU executes them. A graph
-    contains all kernels of a step, which are started at once. Three steps with batches of the same
-    shape are executed without a graph; the next one is captured.
+    Three steps with batches of the same shape are executed without a graph; the next one is
+    captured.
 
     Args:
-        compute: Maps a batch to a loss and other tensors, with the same operations each time: they
-            must neither depend on values nor read them back.
+        compute: Maps a batch to a loss and other tensors; see ``CUDAGraphModule.compute``.
         parameters: Weights of which the gradients are computed.
         trainer: The Trainer of the fit.
 

@@ -85,7 +85,7 @@ class Captured(MNISTClassifier):
 
     @override
     def on_train_start(self) -> None:
-        self._captured_step = CapturedStep(self._compute, self.parameters(), self.trainer)
+        self._captured_step = CapturedStep(self.compute, self.parameters(), self.trainer)
 
 
 def loader(num_images: int) -> DataLoader[tuple[Tensor, ...]]:
@@ -118,7 +118,7 @@ def test_trains_the_same_weights(arguments: dict[str, Any], graphs: list[FakeGra
 def test_follows_layers_that_are_unfrozen(graphs: list[FakeGraph]) -> None:
     model = MNISTClassifier(dropout=0.0)
     model.network.features.requires_grad_(False)
-    step = CapturedStep(model._compute, model.parameters(), quiet_trainer())
+    step = CapturedStep(model.compute, model.parameters(), quiet_trainer())
     images, labels = torch.rand(4, 1, 28, 28), torch.randint(10, (4,))
     for is_frozen in (True, False, True):
         model.network.features.requires_grad_(not is_frozen)

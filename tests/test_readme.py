@@ -40,7 +40,6 @@ SUBCOMMANDS = ("fit", "validate", "test", "predict", "export")
 SHORTEN = [
     "--data.source=sample",
     "--trainer.limit_train_batches=1",
-    "--model.compile=false",  # requires a compiler and takes a minute
 ]
 
 
