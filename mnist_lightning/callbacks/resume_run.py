@@ -1,15 +1,28 @@
 """Makes a resumed run continue where it was interrupted."""
 
+from collections.abc import Iterable
+
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch import Callback, LightningModule, Trainer
+from lightning.pytorch.loggers import CSVLogger, Logger, TensorBoardLogger
 from torch.optim.lr_scheduler import OneCycleLR
 from typing_extensions import override
 
-from mnist_lightning.runs.tensorboard import EpochTensorBoardLogger
+from mnist_lightning.runs.loggers import read_rows
+from mnist_lightning.runs.tensorboard import forget_after
 
 
 class ResumeRun(Callback):
-    """Discards what the interrupted run logged after its last checkpoint, and checks its length."""
+    """Discards what the interrupted run logged after its last checkpoint, and checks its length.
+
+    Args:
+        loggers: The loggers of the run, before they are used: a CSVLogger deletes an existing file.
+    """
+
+    def __init__(self, loggers: Iterable[Logger] = ()) -> None:
+        self._rows = {
+            logger: read_rows(logger) for logger in loggers if isinstance(logger, CSVLogger)
+        }
 
     @override
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -23,5 +36,9 @@ class ResumeRun(Callback):
                     "options it was started with"
                 )
         for logger in trainer.loggers:
-            if isinstance(logger, EpochTensorBoardLogger):
-                logger.forget_after(trainer.current_epoch)
+            if isinstance(logger, TensorBoardLogger):
+                forget_after(logger, trainer.current_epoch)
+        for csv_logger, rows in self._rows.items():
+            for step, metrics in rows:
+                if step <= trainer.current_epoch:
+                    csv_logger.log_metrics(metrics, step)

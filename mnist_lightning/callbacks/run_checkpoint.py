@@ -38,7 +38,9 @@ class RunCheckpoint(ModelCheckpoint):
 
     @override
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
-        super().setup(trainer, pl_module, stage=stage)  # determines the folder
+        folder = trainer.log_dir  # a broadcast, so every process must ask
+        self.dirpath = os.path.join(folder or "", "checkpoints")  # noqa: PTH118 - as ModelCheckpoint
+        super().setup(trainer, pl_module, stage=stage)
         checkpoint_io = trainer.strategy.checkpoint_io
         if isinstance(checkpoint_io, RunCheckpointIO):
             checkpoint_io.deferred.add(Path(self.format_checkpoint_name({})))

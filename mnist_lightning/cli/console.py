@@ -114,7 +114,8 @@ def _ignored_warnings() -> Iterator[None]:
         # The user chose the CPU, and the first lines of a fit name the device.
         warnings.filterwarnings("ignore", "GPU available but not used")
         # A resumed run writes into its own folder.
-        warnings.filterwarnings("ignore", "Checkpoint directory .* exists and is not empty")
+        for folder in ("Checkpoint directory", "Experiment logs directory"):
+            warnings.filterwarnings("ignore", f"{folder} .* exists and is not empty")
         # Pillow warns of oddities in pictures that it can read.
         warnings.filterwarnings("ignore", module="PIL")
         # Lightning 2.6.6 uses functions that torch 2.14 and 2.15 deprecate.

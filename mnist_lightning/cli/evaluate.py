@@ -3,6 +3,7 @@
 import json
 from collections.abc import Mapping
 from math import isfinite
+from typing import Any
 
 from mnist_lightning.cli.session import Session
 from mnist_lightning.cli.summary import print_class_table, print_places, print_result
@@ -15,25 +16,43 @@ def validate(session: Session) -> None:
     print_result(session, "Validation", results)
 
 
-def test(session: Session) -> None:
-    """Tests the weights, prints the result and writes it to ``results.json``."""
-    results = session.trainer.test(session.model, datamodule=session.datamodule, verbose=False)
-    metrics = results[0] if results else {}
+def test(session: Session) -> dict[str, Any]:
+    """Tests the weights, prints the result, and writes it to ``results.json``.
+
+    Returns:
+        The content of ``results.json``.
+    """
+    outputs = session.trainer.test(session.model, datamodule=session.datamodule, verbose=False)
+    metrics = outputs[0] if outputs else {}
     for name, value in metrics.items():
         if not isfinite(value):  # JSON cannot represent it
             weights = session.weights.path if session.weights else "the last training step"
             raise UserError(
                 f"{name} is {value} with the weights of {weights}; choose other weights"
             )
+    results: dict[str, Any] = {**session.validation_metrics(), **metrics}
     if metrics:
-        if session.is_trained:
-            _write_results(session, metrics)
+        results = write_results(session, results)
         print_class_table(session)
-    print_result(session, "Test", results)
+    print_result(session, "Test", outputs)
     print_places(session)
+    return results
 
 
-def _write_results(session: Session, metrics: Mapping[str, float]) -> None:
+def skip_test(session: Session) -> dict[str, Any]:
+    """Prints the validation metrics of the weights, and writes them to ``results.json``.
+
+    Returns:
+        The content of ``results.json``.
+    """
+    results = write_results(session, session.validation_metrics())
+    print_result(session, "Validation", [session.validation_metrics()])
+    print_places(session)
+    return results
+
+
+def write_results(session: Session, metrics: Mapping[str, float]) -> dict[str, Any]:
+    """Writes ``results.json``, unless the weights are untrained, and returns its content."""
     weights = session.weights
     results = {
         **metrics,
@@ -44,4 +63,6 @@ def _write_results(session: Session, metrics: Mapping[str, float]) -> None:
         "parameters": sum(parameter.numel() for parameter in session.model.parameters()),
         "seed": session.seed,
     }
-    session.write("results.json", json.dumps(results, indent=2) + "\n")
+    if session.is_trained:
+        session.write("results.json", json.dumps(results, indent=2) + "\n")
+    return results

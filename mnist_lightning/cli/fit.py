@@ -5,6 +5,7 @@ import shlex
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from lightning.pytorch.callbacks import LambdaCallback
 from lightning.pytorch.utilities.exceptions import SIGTERMException
@@ -12,7 +13,7 @@ from lightning.pytorch.utilities.exceptions import SIGTERMException
 from mnist_lightning.callbacks.idle_hooks import skip_idle_hooks
 from mnist_lightning.callbacks.run_checkpoint import RunCheckpoint
 from mnist_lightning.classifier import MNISTClassifier
-from mnist_lightning.cli.evaluate import test
+from mnist_lightning.cli.evaluate import skip_test, test
 from mnist_lightning.cli.processes import is_connection_lost
 from mnist_lightning.cli.session import Session
 from mnist_lightning.cli.summary import print_line
@@ -26,13 +27,19 @@ log = logging.getLogger(__name__)
 RESUMABLE = (KeyboardInterrupt, SystemExit, SIGTERMException, OSError, CheckpointError)
 
 
-def fit(session: Session, run: Run | None, root: str | None) -> None:
+def fit(
+    session: Session, run: Run | None, root: str | None, test_after_fit: bool
+) -> dict[str, Any]:
     """Trains, then tests the best checkpoint, or the last one if there was no validation.
 
     Args:
         session: The session; ``weights`` becomes the checkpoint that is tested.
         run: The run folder, if ``--ckpt_path last`` can find it.
         root: The option ``--trainer.default_root_dir``, for the hint on how to resume.
+        test_after_fit: Whether to test.
+
+    Returns:
+        The content of ``results.json``.
     """
     trainer, folder = session.trainer, session.folder
     # Data and frozen layers are known after setup only.
@@ -54,7 +61,7 @@ def fit(session: Session, run: Run | None, root: str | None) -> None:
         session.weights = _saved_weights(session)
         if session.weights:
             session.weights.load_into(session.model)
-        test(session)
+        return test(session) if test_after_fit else skip_test(session)
 
 
 def _print_start(session: Session) -> None:

@@ -14,6 +14,7 @@ Errors become one sentence in ``console.py``.
 """
 
 import os
+import shlex
 import sys
 from collections.abc import Sequence
 from typing import Any
@@ -25,21 +26,23 @@ from lightning.pytorch import Trainer
 from lightning.pytorch.cli import ArgsType, LightningArgumentParser, LightningCLI
 from typing_extensions import override
 
+from mnist_lightning.callbacks.save_environment import SaveEnvironment
 from mnist_lightning.callbacks.save_run_config import SaveRunConfig
 from mnist_lightning.classifier import MNISTClassifier
 from mnist_lightning.cli import evaluate, export, fit, predict
 from mnist_lightning.cli.compatibility import check_compatibility
 from mnist_lightning.cli.console import console
-from mnist_lightning.cli.export import Format
 from mnist_lightning.cli.help import parser_texts
 from mnist_lightning.cli.options import parse_options, resumes, resumes_in_place
 from mnist_lightning.cli.parser import OneSentenceParser, describe_rejection
 from mnist_lightning.cli.processes import check_strategy, kill_child_processes, leave_process_group
+from mnist_lightning.cli.run_trainer import Format, RunTrainer
 from mnist_lightning.cli.session import Session
 from mnist_lightning.cli.trainer_defaults import (
     TRAINER_DEFAULTS,
     default_callbacks,
     open_run,
+    run_of_loggers,
     trainer_options,
 )
 from mnist_lightning.data.datasets import select_dataset
@@ -79,15 +82,18 @@ class MNISTCLI(LightningCLI):
     subcommand: str
     model: MNISTClassifier
     datamodule: MNISTDataModule
+    results: dict[str, Any]
+    """The content of ``results.json``, after ``fit`` and ``test``."""
 
     def __init__(self, args: list[str]) -> None:
+        self.command_line = shlex.join(["mnist_lightning", *args])
         self.weights: Weights | None = None
         self.run: Run | None = None
         try:
             super().__init__(
                 MNISTClassifier,
                 MNISTDataModule,
-                trainer_class=export.ExportingTrainer,
+                trainer_class=RunTrainer,
                 trainer_defaults=dict(TRAINER_DEFAULTS),
                 save_config_callback=SaveRunConfig,
                 save_config_kwargs={"save_to_log_dir": False},  # SaveRunConfig chooses the folder
@@ -156,7 +162,9 @@ class MNISTCLI(LightningCLI):
                 data = self.options.data
                 dataset = select_dataset(data.dataset, data.emnist_split)
                 self.options.model.num_classes = len(dataset.class_names)
-            super().instantiate_classes()
+            self.run = open_run(self.subcommand, self.options.trainer, self.weights)
+            with run_of_loggers(self.options.trainer, self.run):
+                super().instantiate_classes()
             if self.subcommand == "fit":
                 self.datamodule.batch_size_per_process(self.trainer.world_size)
         except InvalidArgumentError as error:
@@ -180,11 +188,11 @@ class MNISTCLI(LightningCLI):
         if options.barebones:  # Lightning's mode for measuring its overhead: nothing is written
             self.save_config_callback = None
             return super().instantiate_trainer(**kwargs)
-        self.run = open_run(self.subcommand, options, self.weights)
         kwargs |= trainer_options(self.subcommand, options, self.run)
-        self.trainer_defaults["callbacks"] = default_callbacks(
-            self.subcommand, options, self.weights
-        )
+        self.trainer_defaults["callbacks"] = [
+            SaveEnvironment(self.command_line),
+            *default_callbacks(self.subcommand, options, self.weights),
+        ]
         try:
             return super().instantiate_trainer(**kwargs)
         except (ValueError, MisconfigurationException) as error:
@@ -215,9 +223,10 @@ class MNISTCLI(LightningCLI):
             has_folder=has_folder,
         )
 
-    def fit(self, **kwargs: Any) -> None:
+    def fit(self, test_after_fit: bool, **kwargs: Any) -> None:
         """Trains, then tests the best checkpoint."""
-        fit.fit(self._session(), self.run, self.options.trainer.default_root_dir)
+        root = self.options.trainer.default_root_dir
+        self.results = fit.fit(self._session(), self.run, root, test_after_fit)
 
     def validate(self, **kwargs: Any) -> None:
         """Validates the weights."""
@@ -225,7 +234,7 @@ class MNISTCLI(LightningCLI):
 
     def test(self, **kwargs: Any) -> None:
         """Tests the weights and writes ``results.json``."""
-        evaluate.test(self._session())
+        self.results = evaluate.test(self._session())
 
     def predict(self, **kwargs: Any) -> None:
         """Predicts the test images or your own pictures, and writes ``predictions.csv``."""

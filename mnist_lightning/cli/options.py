@@ -18,6 +18,8 @@ from mnist_lightning.errors import (
 )
 from mnist_lightning.runs.weights import Weights, find_weights
 
+LOGGER_FOLDER = "--trainer.logger.save_dir"
+
 
 def parse_options(
     parser: LightningArgumentParser, args: list[str]
@@ -68,7 +70,14 @@ def _check_encoding(args: list[str]) -> None:
 def _parse_with_weights(
     parser: LightningArgumentParser, command_args: list[str], user_args: list[str]
 ) -> tuple[Namespace, Weights | None]:
-    config = parser.parse_args([*command_args, *user_args] or ["--help"])
+    try:
+        config = parser.parse_args([*command_args, *user_args] or ["--help"])
+    except UsageError as error:
+        if LOGGER_FOLDER not in str(error):
+            raise
+        # An empty folder stands for that of the run.
+        user_args = [*user_args, f"{LOGGER_FOLDER}="]
+        config = parser.parse_args([*command_args, *user_args])
     subcommand = config.subcommand
     options = config[subcommand]
     check_integer("--seed_everything", options.seed_everything, 0, 2**32 - 1)

@@ -23,6 +23,11 @@ TYPE_DESCRIPTIONS = (
     (r"dot import path.*", "the path of a class, such as torch.nn.ReLU"),
 )
 
+MLFLOW_FOLDER = (  # the explanation of MLflow 3.7 has five sentences
+    "MLflow no longer writes into a folder: pass --trainer.logger.tracking_uri "
+    "sqlite:///mlflow.db, or set the environment variable MLFLOW_ALLOW_FILE_STORE to true"
+)
+
 
 def _to_number(value: Any) -> int | float:
     if isinstance(value, int | float) and not isinstance(value, bool):
@@ -141,6 +146,8 @@ def describe_rejection(message: str) -> str | None:
     """Describes why a class rejected its options, if an error of jsonargparse is about that."""
     if not message.startswith("Does not validate against any of the Union subtypes"):
         return None
+    if "MLFLOW_ALLOW_FILE_STORE" in message:
+        return MLFLOW_FOLDER
     classes = dict.fromkeys(re.findall(r"class_path='([\w.]+)'", message))
     reasons = re.findall(r"^  - (?!Expected an? |Not a valid subclass )(.+)", message, re.MULTILINE)
     return f"{' or '.join(classes)} rejected its options: {'; '.join(reasons)}"

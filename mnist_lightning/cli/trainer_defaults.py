@@ -1,5 +1,8 @@
 """Additions of the command line to the user's Trainer: callbacks, a logger, checkpoints."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -21,11 +24,14 @@ from mnist_lightning.callbacks import (
 )
 from mnist_lightning.callbacks.resume_run import ResumeRun
 from mnist_lightning.callbacks.run_checkpoint import RunCheckpoint
+from mnist_lightning.callbacks.save_history import SaveHistory
 from mnist_lightning.callbacks.stop_on_divergence import StopOnDivergence
 from mnist_lightning.callbacks.stop_on_sigterm import StopOnSigterm
 from mnist_lightning.cli.options import resumes, resumes_in_place
 from mnist_lightning.runs.checkpoints import RunCheckpointIO
+from mnist_lightning.runs.environment import logger_versions
 from mnist_lightning.runs.folder import Run
+from mnist_lightning.runs.loggers import run_arguments, use_epochs
 from mnist_lightning.runs.tensorboard import EpochTensorBoardLogger
 from mnist_lightning.runs.weights import Weights
 
@@ -47,11 +53,10 @@ def open_run(subcommand: str, options: Namespace, weights: Weights | None) -> Ru
         weights: The weights of the command, if any.
 
     Returns:
-        The run, or None if the command writes no files, if a logger of the user determines the
-        folder, or in all processes but the first for a new run.
+        The run, or None if the command writes no files, or in all processes but the first for a new
+        run.
     """
-    writes_files = subcommand in ("fit", "test", "predict") and not options.fast_dev_run
-    if options.logger not in (None, True, False) or not writes_files:
+    if subcommand not in ("fit", "test", "predict") or options.fast_dev_run or options.barebones:
         return None
     if weights is not None and resumes_in_place(subcommand, weights):
         run: Run | None = Run(weights.run_folder, is_new=False)
@@ -60,6 +65,38 @@ def open_run(subcommand: str, options: Namespace, weights: Weights | None) -> Ru
     if run and subcommand == "fit":
         run.lock()
     return run
+
+
+@contextmanager
+def run_of_loggers(options: Namespace, run: Run | None) -> Iterator[None]:
+    """Adds arguments to the config of the user's loggers while these are instantiated.
+
+    Files of loggers get the version of the run folder. A logger of a run that is resumed continues
+    its own run, for example on a server.
+
+    Args:
+        options: The user's options of the Trainer.
+        run: The run folder, if there is one.
+    """
+    original = options.logger
+    if run and original not in (None, True, False):
+        loggers = [_with_run(logger, run) for logger in _as_list(original)]
+        options.logger = loggers if isinstance(original, list) else loggers[0]
+    try:
+        yield
+    finally:
+        options.logger = original
+
+
+def _with_run(config: Namespace, run: Run) -> Namespace:
+    module, _, name = config.class_path.rpartition(".")
+    logger_class = getattr(import_module(module), name)
+    version = None if run.is_new else logger_versions(run.path).get(name)
+    config = config.clone()
+    for argument, value in run_arguments(logger_class, run.path, version).items():
+        if config.init_args.get(argument) in (None, ""):
+            config.init_args[argument] = value
+    return config
 
 
 def trainer_options(subcommand: str, options: Namespace, run: Run | None) -> dict[str, Any]:
@@ -73,11 +110,14 @@ def trainer_options(subcommand: str, options: Namespace, run: Run | None) -> dic
     replacements: dict[str, Any] = {"plugins": _as_list(options.plugins)}
     if not any(isinstance(plugin, CheckpointIO) for plugin in replacements["plugins"]):
         replacements["plugins"].append(RunCheckpointIO())
-    if options.logger not in (None, True, False):
-        return replacements
-    replacements["logger"] = False
     if run:
         replacements["default_root_dir"] = str(run.path)
+    if options.logger not in (None, True, False):
+        for logger in _as_list(options.logger):
+            if not isinstance(logger, EpochTensorBoardLogger):
+                use_epochs(logger)
+        return replacements
+    replacements["logger"] = False
     if subcommand == "fit" and options.logger is not False and not options.fast_dev_run:
         root = run.path.parents[1] if run else Path(options.default_root_dir or "")
         version = run.path.name if run else None
@@ -105,9 +145,9 @@ def default_callbacks(
     if subcommand in ("fit", "test"):
         callbacks += [PredictionGrid(), ConfusionMatrix(), MisclassifiedGrid()]
     if resumes(subcommand, weights):
-        callbacks.append(ResumeRun())
+        callbacks.append(ResumeRun(_as_list(options.logger)))
     if subcommand == "fit":
-        callbacks.append(StopOnDivergence())
+        callbacks += [StopOnDivergence(), SaveHistory()]
     of_user = _as_list(options.callbacks)
     callbacks = [
         callback

@@ -1,11 +1,20 @@
-"""Sends figures to the run folder and to TensorBoard."""
+"""Sends figures to the run folder and to the loggers."""
 
+import functools
 import io
+import logging
 from collections.abc import Callable
 from pathlib import Path
 
 from lightning.pytorch import Trainer
-from lightning.pytorch.loggers import TensorBoardLogger
+from lightning.pytorch.loggers import (
+    CometLogger,
+    LitLogger,
+    Logger,
+    MLFlowLogger,
+    TensorBoardLogger,
+    WandbLogger,
+)
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from PIL import Image
@@ -15,36 +24,81 @@ from mnist_lightning.figures.style import STYLE
 from mnist_lightning.files import write_atomically
 from mnist_lightning.runs.tensorboard import write_summary
 
+log = logging.getLogger(__name__)
+
 MAX_CHART_COLOURS = 4096  # a figure with more has photographs, for which 256 are too few
 
 
-def publish(trainer: Trainer, draw: Callable[[], Figure], name: str, tag: str, epoch: int) -> None:
-    """Draws a figure, saves it in the run folder and sends it to TensorBoard.
+def publish(
+    trainer: Trainer, draw: Callable[[], Figure], name: str, tag: str, epoch: int
+) -> Figure | None:
+    """Draws a figure, saves it in the run folder and sends it to the loggers.
 
     All processes must call this function, because they agree on the run folder; only the first one
-    draws. Nothing is drawn in a dry run.
+    draws. Nothing is drawn in a dry run. If the file cannot be written, or a logger fails, a
+    warning is logged, because a figure must not end a training.
 
     Args:
-        trainer: Its ``log_dir`` is the run folder; each of its TensorBoard loggers gets the figure.
+        trainer: Its ``log_dir`` is the run folder; each of its loggers that accepts images gets the
+            figure.
         draw: Returns the figure.
         name: Name of the PNG file, without suffix.
-        tag: Name of the image in TensorBoard, in the group ``figures``.
-        epoch: Number of completed epochs; the step of the image in TensorBoard.
+        tag: Name of the image in the loggers, in the group ``figures``.
+        epoch: Number of completed epochs; the step of the image in the loggers.
+
+    Returns:
+        The figure, or None if nothing was drawn.
     """
     folder = trainer.log_dir  # a broadcast, so all processes must get here
     if is_dry_run(trainer) or not trainer.is_global_zero:
-        return
-    png, (width, height) = _render_png(draw)
+        return None
+    figure = draw()
+    png = _render_png(figure)
+    path = Path(folder or "", f"{name}.png")
     if folder is not None and "://" not in folder:  # a logger may write to remote storage
-        Path(folder).mkdir(parents=True, exist_ok=True)
-        write_atomically(Path(folder) / f"{name}.png", png)
-    # Not SummaryWriter.add_image, which would encode the pixels again.
-    image = Summary.Image(height=height, width=width, colorspace=3, encoded_image_string=png)
-    # One group for all figures, because TensorBoard shows only two groups expanded.
-    summary = Summary(value=[Summary.Value(tag=f"figures/{tag}", image=image)])
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            write_atomically(path, png)
+        except OSError as error:
+            _warn_once(f"cannot write the figure {path} ({error.strerror}); the run continues")
     for logger in trainer.loggers:
-        if isinstance(logger, TensorBoardLogger):
-            write_summary(logger, summary, epoch)
+        try:
+            _send(logger, figure, png, path, f"figures/{tag}", epoch)
+        except Exception as error:  # from the network, or from a library
+            _warn_once(
+                f"{type(logger).__name__} did not log the figure {name}: {error}; the run continues"
+            )
+    return figure
+
+
+@STYLE
+def _send(logger: Logger, figure: Figure, png: bytes, path: Path, tag: str, epoch: int) -> None:
+    """Sends a figure to a logger, if it accepts images.
+
+    The group of the tag is the same for all figures, because TensorBoard shows only two groups
+    expanded.
+    """
+    match logger:
+        case TensorBoardLogger():
+            # Not SummaryWriter.add_image, which would encode the pixels again.
+            width, height = Image.open(io.BytesIO(png)).size
+            image = Summary.Image(
+                height=height, width=width, colorspace=3, encoded_image_string=png
+            )
+            write_summary(logger, Summary(value=[Summary.Value(tag=tag, image=image)]), epoch)
+        case WandbLogger():
+            logger.log_image(tag, [Image.open(io.BytesIO(png))], epoch)
+        case MLFlowLogger():
+            logger.experiment.log_figure(logger.run_id, figure, f"{tag}/epoch_{epoch:04d}.png")
+        case CometLogger():
+            logger.experiment.log_figure(tag, figure, step=epoch)
+        case LitLogger():
+            logger.log_file(str(path))
+
+
+@functools.cache
+def _warn_once(message: str) -> None:
+    log.warning(message)
 
 
 def is_dry_run(trainer: Trainer) -> bool:
@@ -53,16 +107,15 @@ def is_dry_run(trainer: Trainer) -> bool:
 
 
 @STYLE
-def _render_png(draw: Callable[[], Figure]) -> tuple[bytes, tuple[int, int]]:
-    """Returns the file content, and width and height in pixels."""
-    canvas, buffer = FigureCanvasAgg(draw()), io.BytesIO()
+def _render_png(figure: Figure) -> bytes:
+    canvas, buffer = FigureCanvasAgg(figure), io.BytesIO()
     canvas.draw()  # type: ignore[no-untyped-call]
     size, pixels = canvas.get_width_height(), canvas.buffer_rgba()  # type: ignore[no-untyped-call]
     image = Image.frombuffer("RGBA", size, pixels, "raw", "RGBA", 0, 1).convert("RGB")
     if image.getcolors(MAX_CHART_COLOURS):
         image = _reduce_colours(image)
     image.save(buffer, "PNG", compress_level=3)
-    return buffer.getvalue(), size
+    return buffer.getvalue()
 
 
 def _reduce_colours(image: Image.Image) -> Image.Image:

@@ -18,6 +18,8 @@ from tensorboard.compat.proto.summary_pb2 import Summary
 from torch import Tensor
 from typing_extensions import override
 
+from mnist_lightning.runs.loggers import epoch_as_step
+
 log = logging.getLogger(__name__)
 
 HPARAMS_METRICS = ("test/acc", "test/loss", "val/acc", "val/loss")
@@ -57,13 +59,7 @@ class EpochTensorBoardLogger(TensorBoardLogger):
     @rank_zero_only
     def log_metrics(self, metrics: Mapping[str, float], step: int | None = None) -> None:
         """Logs metrics at the epoch that Lightning adds to them, or else at ``step``."""
-        metrics = dict(metrics)
-        epoch = metrics.pop("epoch", None)
-        if epoch is not None:
-            # During training it is the index of the current epoch; in a test, the number of epochs.
-            is_test = any(name.startswith("test") for name in metrics)
-            step = int(epoch) + (not is_test)
-        super().log_metrics(metrics, step)
+        super().log_metrics(*epoch_as_step(metrics, step))
 
     @override
     @rank_zero_only
@@ -91,12 +87,6 @@ class EpochTensorBoardLogger(TensorBoardLogger):
         write_summary(self, session)
         self._has_hparams = True
 
-    @rank_zero_only
-    def forget_after(self, epoch: int) -> None:
-        """Makes TensorBoard discard what an interrupted run logged after this many epochs."""
-        start = Event(session_log=SessionLog(status=SessionLog.START))
-        self.experiment.file_writer.add_event(start, epoch + 1)
-
     @override
     @rank_zero_only
     def log_graph(  # type: ignore[override]
@@ -123,6 +113,13 @@ class EpochTensorBoardLogger(TensorBoardLogger):
         finally:
             model.train(was_training)
         self._log_graph = False
+
+
+@rank_zero_only
+def forget_after(logger: TensorBoardLogger, epoch: int) -> None:
+    """Makes TensorBoard discard what an interrupted run logged after this many epochs."""
+    start = Event(session_log=SessionLog(status=SessionLog.START))
+    logger.experiment.file_writer.add_event(start, epoch + 1)
 
 
 def write_summary(logger: TensorBoardLogger, summary: Summary, step: int | None = None) -> None:

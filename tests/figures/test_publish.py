@@ -1,14 +1,21 @@
-"""Figures as PNG files and in TensorBoard."""
+"""Figures as PNG files and in loggers."""
 
 import io
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from drawings import pixels
 from events import steps
-from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger
+from lightning.pytorch.loggers import (
+    CometLogger,
+    CSVLogger,
+    LitLogger,
+    TensorBoardLogger,
+    WandbLogger,
+)
 from matplotlib.figure import Figure
 from PIL import Image
 from trainers import quiet_trainer
@@ -80,3 +87,99 @@ def test_does_not_draw_in_a_dry_run() -> None:
         raise AssertionError("drawn")
 
     publish(quiet_trainer(fast_dev_run=True), draw, "chart", "chart", 1)
+
+
+def test_a_file_that_cannot_be_written_is_one_warning(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    (tmp_path / "chart.png").mkdir()
+    logger = TensorBoardLogger(tmp_path, name="", version="run")
+    trainer = quiet_trainer(logger=[CSVLogger(tmp_path, "", ""), logger])
+    caplog.clear()
+    for epoch in (1, 2):
+        assert isinstance(publish(trainer, draw_chart, "chart", "chart", epoch), Figure)
+    assert caplog.messages == [
+        f"cannot write the figure {tmp_path}/chart.png (Is a directory); the run continues"
+    ]
+    assert steps(logger.log_dir) == {"figures/chart": [1, 2]}  # the loggers get it
+
+
+def test_a_failing_logger_is_one_warning(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*args: Any) -> None:
+        raise ConnectionError("server not found")
+
+    logger = FakeWandbLogger()
+    monkeypatch.setattr(logger, "log_image", fail)
+    tensorboard = TensorBoardLogger(tmp_path)
+    trainer = quiet_trainer(logger=[logger, tensorboard], default_root_dir=tmp_path)
+    caplog.clear()
+    for epoch in (1, 2):
+        publish(trainer, draw_chart, "chart", "chart", epoch)
+    assert caplog.messages == [
+        "FakeWandbLogger did not log the figure chart: server not found; the run continues"
+    ]
+    assert steps(tensorboard.log_dir) == {"figures/chart": [1, 2]}
+
+
+class FakeWandbLogger(WandbLogger):
+    """Has the interface of WandbLogger without requiring the package."""
+
+    def __init__(self) -> None:
+        self.images: list[Any] = []
+
+    @override
+    def log_image(self, *args: Any) -> None:  # type: ignore[override]
+        self.images.append(args)
+
+    @property
+    @override
+    def save_dir(self) -> None:
+        return None
+
+
+class FakeCometLogger(CometLogger):
+    """Has the interface of CometLogger without requiring the package."""
+
+    def __init__(self) -> None:
+        self.figures: list[Any] = []
+
+    @property
+    @override
+    def experiment(self) -> Any:
+        return self
+
+    def log_figure(self, name: str, figure: Figure, step: int) -> None:
+        """Stores what comet_ml's Experiment would get."""
+        self.figures.append((name, figure, step))
+
+
+class FakeLitLogger(LitLogger):
+    """Has the interface of LitLogger without requiring the package."""
+
+    def __init__(self) -> None:
+        self.files: list[str] = []
+
+    @override
+    def log_file(self, path: str) -> None:
+        assert Path(path).exists()
+        self.files.append(path)
+
+
+def test_every_logger_gets_the_figure_in_its_own_way(tmp_path: Path) -> None:
+    csv, wandb, comet, lit = (
+        CSVLogger(tmp_path, "", ""),
+        FakeWandbLogger(),
+        FakeCometLogger(),
+        FakeLitLogger(),
+    )
+    figure = publish(
+        quiet_trainer(logger=[csv, wandb, comet, lit]), draw_chart, "chart", "a chart", 3
+    )
+    ((tag, (image,), step),) = wandb.images
+    assert (tag, step) == ("figures/a chart", 3)
+    with Image.open(tmp_path / "chart.png") as saved:
+        assert np.array_equal(np.asarray(image), np.asarray(saved))
+    assert comet.figures == [("figures/a chart", figure, 3)]
+    assert lit.files == [str(tmp_path / "chart.png")]

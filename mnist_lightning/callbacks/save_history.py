@@ -1,0 +1,87 @@
+"""Saves the metrics of each epoch as a table."""
+
+import csv
+import io
+import time
+from pathlib import Path
+from typing import Any
+
+from lightning.pytorch import Callback, LightningModule, Trainer
+from typing_extensions import override
+
+from mnist_lightning.figures.publish import is_dry_run
+from mnist_lightning.files import write_atomically
+
+FILE_NAME = "history.csv"
+FIRST_COLUMNS = ("epoch", "step", "seconds", "train/loss", "train/acc", "val/loss", "val/acc")
+
+Row = dict[str, float]
+
+
+class SaveHistory(Callback):
+    """Adds a row to ``history.csv`` after each epoch, with all metrics that the epoch logged.
+
+    A run that is resumed in its folder keeps the rows of the completed epochs.
+
+    Attributes:
+        rows: The rows; a metric that an epoch did not log is missing in its row.
+    """
+
+    def __init__(self) -> None:
+        self.rows: list[Row] = []
+        self._previous: dict[str, Any] = {}
+        self._start_seconds = 0.0
+
+    @override
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        path = Path(trainer.log_dir or "", FILE_NAME)
+        self.rows = [row for row in read_history(path) if row["epoch"] <= trainer.current_epoch]
+        self._start_epoch(trainer)
+
+    @override
+    def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        self._start_epoch(trainer)
+
+    def _start_epoch(self, trainer: Trainer) -> None:
+        self._start_seconds = time.monotonic()
+        self._previous = dict(trainer.callback_metrics)
+
+    @override
+    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        folder = trainer.log_dir  # a broadcast, so every process must ask
+        # Without a validation in this epoch, callback_metrics holds those of an earlier epoch.
+        metrics = {
+            name: float(value)
+            for name, value in trainer.callback_metrics.items()
+            if value is not self._previous.get(name)
+        }
+        seconds = round(time.monotonic() - self._start_seconds, 3)
+        row = {"epoch": trainer.current_epoch + 1, "step": trainer.global_step, "seconds": seconds}
+        self.rows.append(row | metrics)
+        if trainer.is_global_zero and not is_dry_run(trainer):
+            write_atomically(Path(folder or "", FILE_NAME), _to_csv(self.rows))
+
+
+def read_history(path: Path) -> list[Row]:
+    """Returns the rows of a ``history.csv``, or none if there is no such file."""
+    try:
+        text = path.read_text(encoding="utf-8")
+    except OSError:
+        return []
+    return [
+        {
+            name: int(value) if name in ("epoch", "step") else float(value)
+            for name, value in row.items()
+            if value
+        }
+        for row in csv.DictReader(io.StringIO(text))
+    ]
+
+
+def _to_csv(rows: list[Row]) -> bytes:
+    columns = dict.fromkeys([*FIRST_COLUMNS, *(name for row in rows for name in row)])
+    file = io.StringIO()
+    writer = csv.DictWriter(file, columns, lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    return file.getvalue().encode()

@@ -1,0 +1,84 @@
+"""The user's loggers: the epoch as their x axis, and their place when a run is resumed."""
+
+import csv
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from lightning.pytorch.loggers import (
+    CometLogger,
+    CSVLogger,
+    Logger,
+    MLFlowLogger,
+    TensorBoardLogger,
+    WandbLogger,
+)
+from torch import Tensor
+
+
+def epoch_as_step(
+    metrics: Mapping[str, float], step: int | None
+) -> tuple[dict[str, float], int | None]:
+    """Returns metrics without the epoch that Lightning adds to them, and the number of epochs.
+
+    With one point per epoch, this is a better x axis than the optimizer step.
+
+    Args:
+        metrics: Metrics as Lightning passes them to a logger.
+        step: The optimizer step, which is returned if there is no epoch.
+    """
+    metrics = dict(metrics)
+    epoch = metrics.pop("epoch", None)
+    if epoch is not None:
+        # During training it is the index of the current epoch; in a test, the number of epochs.
+        is_test = any(name.startswith("test") for name in metrics)
+        step = int(epoch) + (not is_test)
+    return metrics, step
+
+
+def use_epochs(logger: Logger) -> None:
+    """Makes a logger log metrics against the number of completed epochs."""
+    log_metrics = logger.log_metrics
+
+    def log_against_epochs(metrics: Mapping[str, float], step: int | None = None) -> None:
+        log_metrics(*epoch_as_step(metrics, step))
+
+    logger.log_metrics = log_against_epochs  # type: ignore[method-assign]
+
+
+def run_arguments(logger_class: type, folder: Path, version: str | None) -> dict[str, Any]:
+    """Returns arguments with which a logger belongs to a run.
+
+    Args:
+        logger_class: The class of the logger.
+        folder: The run folder; files of loggers get the same version.
+        version: The logger's ``version`` when the run was interrupted, such as its name on a
+            server; None if the run is new.
+    """
+    if issubclass(logger_class, TensorBoardLogger | CSVLogger):
+        return {"save_dir": str(folder.parents[1]), "version": folder.name}
+    if version is None:
+        return {}
+    if issubclass(logger_class, WandbLogger):
+        return {"id": version, "resume": "allow"}
+    if issubclass(logger_class, MLFlowLogger):
+        return {"run_id": version}
+    if issubclass(logger_class, CometLogger):
+        return {"experiment_key": version}
+    return {}
+
+
+def read_rows(logger: CSVLogger) -> list[tuple[int, dict[str, Tensor | float]]]:
+    """Returns what a CSVLogger wrote before: steps, and the metrics that were logged in them."""
+    path = Path(logger.log_dir, "metrics.csv")
+    if not path.exists():
+        return []
+    with path.open(newline="", encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
+    return [
+        (
+            int(row["step"]),
+            {name: float(value) for name, value in row.items() if value and name != "step"},
+        )
+        for row in rows
+    ]
