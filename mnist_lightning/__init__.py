@@ -1,5 +1,15 @@
 """The MNIST digit CNN as a PyTorch Lightning package."""
 
+import os
+from importlib.util import find_spec
+
+# In a notebook, commands inherit a backend that may not be installed for their interpreter. Then
+# matplotlib could not be imported.
+_BACKEND = os.environ.get("MPLBACKEND", "").removeprefix("module://").partition(".")[0]
+if _BACKEND == "matplotlib_inline" and find_spec(_BACKEND) is None:
+    del os.environ["MPLBACKEND"]
+
+# ruff: noqa: E402
 from mnist_lightning.augment import PerImage, RandomDistortion
 from mnist_lightning.callbacks import (
     ConfusionMatrix,

@@ -200,7 +200,7 @@ class MNISTClassifier(CUDAGraphModule):
         # Usually, each step logs. Once per epoch is enough, because Lightning keeps the metrics and
         # computes them at its end, and saves 14 % of the time of a default fit.
         if metrics["loss"].update_count == 1:
-            self.log_dict(metrics, on_step=False, on_epoch=True)
+            self.log_dict(metrics, on_step=False, on_epoch=True, prog_bar=True)
 
     @torch.inference_mode()
     def predict_images(self, images: Source | Iterable[Source]) -> Tensor:

@@ -158,13 +158,7 @@ def drawn(monkeypatch: pytest.MonkeyPatch) -> list[Drawing]:
             # A copy, because a figure may be updated later.
             drawings.append(Drawing(name, tag, epoch, copy.deepcopy(draw())))
 
-    for module in (
-        "evaluation_figure",
-        "first_layer_filters",
-        "learning_curves",
-        "training_images",
-    ):
-        monkeypatch.setattr(f"mnist_lightning.callbacks.{module}.publish", keep)
+    monkeypatch.setattr("mnist_lightning.callbacks.figure_callback.publish", keep)
     monkeypatch.setattr("mnist_lightning.cli.predict.publish", keep)
     return drawings
 

@@ -35,7 +35,7 @@ def test_code_is_that_of_the_readme(stored: Any) -> None:
 
 def test_other_cells_only_display_a_picture(stored: Any) -> None:
     displays = [cell for cell in code_cells(stored) if is_display(cell)]
-    assert len(displays) == 4  # digits, learning curves, predictions, your own picture
+    assert len(displays) == 2  # digits, your own picture
     for cell in displays:
         (statement,) = ast.parse("".join(cell["source"])).body
         assert isinstance(statement, ast.Expr)
@@ -48,6 +48,54 @@ def test_outputs_contain_no_private_paths(stored: Any) -> None:
     text = json.dumps([{**output, "data": list(output.get("data", ()))} for output in outputs])
     assert not re.findall(r"/(?:home|tmp|root|usr|work)/", text)
     assert "Traceback" not in text
+
+
+def execute(sources: list[str], folder: Path) -> list[Any]:
+    """Executes cells in Jupyter and returns them with their outputs."""
+    import nbformat
+    from nbclient import NotebookClient
+
+    cells = [nbformat.v4.new_code_cell(source) for source in sources]  # type: ignore[no-untyped-call]
+    notebook = nbformat.v4.new_notebook(cells=cells)  # type: ignore[no-untyped-call]
+    resources = {"metadata": {"path": str(folder)}}
+    client = NotebookClient(notebook, timeout=300, allow_errors=True, resources=resources)
+    return list(client.execute().cells)
+
+
+def num_images(cell: Any) -> int:
+    return sum("image/png" in output.get("data", {}) for output in cell["outputs"])
+
+
+@pytest.mark.notebook
+def test_figures_appear_in_the_cell_and_are_updated(tmp_path: Path) -> None:
+    options = "max_epochs=3, limit_train_batches=2, logger=False, enable_checkpointing=False"
+    fit, *last_values = execute(
+        [
+            "from lightning.pytorch import Trainer\n"
+            "from mnist_lightning import *\n"
+            "curves, grid = LearningCurves(), PredictionGrid()\n"
+            f"trainer = Trainer(callbacks=[curves, grid, EpochProgress()], {options})\n"
+            "trainer.fit(MNISTClassifier(), MNISTDataModule(source='sample'))",
+            "curves",
+            "grid.figure",
+            "import torch\n"
+            "from mnist_lightning.figures.grids import plot_training_images\n"
+            "plot_training_images(torch.rand(4, 1, 28, 28), torch.arange(4), list('0123'))",
+        ],
+        tmp_path,
+    )
+    assert num_images(fit) == 2  # of three epochs
+    assert [num_images(cell) for cell in last_values] == [1, 1, 1]
+
+
+@pytest.mark.notebook
+def test_a_failed_command_reads_well(tmp_path: Path) -> None:
+    (cell,) = execute(
+        ["from mnist_lightning.cli import main\nmain(['fit', '--data.batch_size=0'])"], tmp_path
+    )
+    (error,) = (output for output in cell["outputs"] if output["output_type"] == "error")
+    assert error["evalue"].startswith("--data.batch_size is 0; it must be an integer from 1 to")
+    assert len(error["traceback"]) <= 2
 
 
 @pytest.mark.notebook
@@ -63,8 +111,9 @@ def test_runs_in_jupyter(stored: Any, tmp_path: Path, monkeypatch: pytest.Monkey
     resources = {"metadata": {"path": str(tmp_path)}}
     NotebookClient(notebook, timeout=300, kernel_name="python3", resources=resources).execute()
     for cell in code_cells(notebook):
-        images = [output for output in cell["outputs"] if "image/png" in output.get("data", {})]
-        assert len(images) == is_display(cell)
+        is_fit = "trainer.fit(" in cell["source"]  # shows the figures of its callbacks
+        is_test = "trainer.test(" in cell["source"]
+        assert num_images(cell) == is_display(cell) + 2 * is_fit + is_test
     printed = "".join(
         output.get("text", "") for cell in code_cells(notebook) for output in cell["outputs"]
     )

@@ -1,6 +1,9 @@
 """Parts of this package in projects that follow well-known templates, and their parts in ours."""
 
+import os
+import subprocess
 import sys
+import textwrap
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -350,3 +353,24 @@ def test_foreign_command_line_trains_our_classifier(
     loaded = MNISTClassifier.load_from_checkpoint(checkpoint, weights_only=True, network=network)
     assert loaded.learning_rate == 0.01
     assert_same_weights(loaded, cli.model)
+
+
+def test_a_backend_of_a_notebook_that_is_not_installed_is_ignored() -> None:
+    """Jupyter sets the variable, and commands in a cell may have another interpreter."""
+    script = """
+        import importlib.util, os
+        find_spec = importlib.util.find_spec
+        importlib.util.find_spec = lambda name, *args: (
+            None if name == "matplotlib_inline" else find_spec(name, *args)
+        )
+        import mnist_lightning
+        print("MPLBACKEND" in os.environ)
+    """
+    process = subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(script)],
+        env={**os.environ, "MPLBACKEND": "module://matplotlib_inline.backend_inline"},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert process.stdout.split() == ["False"]

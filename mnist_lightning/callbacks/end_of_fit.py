@@ -1,11 +1,13 @@
 """The base class of callbacks that draw once, at the end of a fit."""
 
-from lightning.pytorch import Callback, LightningModule, Trainer
+from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.utilities.exceptions import SIGTERMException
 from typing_extensions import override
 
+from mnist_lightning.callbacks.figure_callback import FigureCallback
 
-class EndOfFitCallback(Callback):
+
+class EndOfFitCallback(FigureCallback):
     """Calls ``on_train_end`` of its subclass also when Ctrl-C or SIGTERM interrupts a fit.
 
     With several processes an interrupted fit is not drawn, because one process would wait forever

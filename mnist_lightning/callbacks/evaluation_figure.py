@@ -18,7 +18,7 @@ from mnist_lightning.callbacks.batches import (
 )
 from mnist_lightning.callbacks.captions import title
 from mnist_lightning.callbacks.end_of_fit import EndOfFitCallback
-from mnist_lightning.figures.publish import is_dry_run, publish
+from mnist_lightning.figures.publish import is_dry_run
 
 log = logging.getLogger(__name__)
 
@@ -146,4 +146,6 @@ class EvaluationFigure(EndOfFitCallback):
     def _publish(self, trainer: Trainer, subset: str) -> None:
         if self._is_gathered:
             heading, tag = title(trainer, f"{subset} images"), f"{self.tag}, {subset}"
-            publish(trainer, lambda: self.draw(trainer, heading), self.file_name, tag, self._epoch)
+            self.publish(
+                trainer, lambda: self.draw(trainer, heading), self.file_name, tag, self._epoch
+            )

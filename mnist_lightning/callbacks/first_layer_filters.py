@@ -9,7 +9,6 @@ from typing_extensions import override
 from mnist_lightning.callbacks.captions import title
 from mnist_lightning.callbacks.end_of_fit import EndOfFitCallback
 from mnist_lightning.figures.grids import plot_filters
-from mnist_lightning.figures.publish import publish
 
 log = logging.getLogger(__name__)
 
@@ -36,7 +35,7 @@ class FirstLayerFilters(EndOfFitCallback):
         if layer is None:
             return
         heading = title(trainer, "filters of the first layer")
-        publish(
+        self.publish(
             trainer,
             lambda: plot_filters(layer.weight, heading),
             "filters",

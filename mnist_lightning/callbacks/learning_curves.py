@@ -5,20 +5,20 @@ import re
 from math import nan
 from typing import Any
 
-from lightning.pytorch import Callback, LightningModule, Trainer
+from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.loggers import TensorBoardLogger
 from matplotlib.figure import Figure
 from typing_extensions import override
 
 from mnist_lightning.callbacks.captions import title
+from mnist_lightning.callbacks.figure_callback import FigureCallback
 from mnist_lightning.errors import check
 from mnist_lightning.figures.learning_curves import plot_learning_curves
-from mnist_lightning.figures.publish import publish
 
 log = logging.getLogger(__name__)
 
 
-class LearningCurves(Callback):
+class LearningCurves(FigureCallback):
     """Plots training and validation loss and accuracy after every epoch.
 
     The figure is ``curves.png`` in the run folder and an image in TensorBoard, whose tab Custom
@@ -50,7 +50,6 @@ class LearningCurves(Callback):
         """The values of each metric, one entry per epoch; NaN if it was not logged."""
         self._has_validated = False
         self._missing_names: set[str] = set()
-        self._figure: Figure | None = None
 
     @property
     @override
@@ -60,7 +59,7 @@ class LearningCurves(Callback):
 
     @override
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        self._missing_names, self._has_validated, self._figure = set(), False, None
+        self._missing_names, self._has_validated, self.figure = set(), False, None
         charts = {
             kind: ["Multiline", [f"^{re.escape(name)}$" for name in pair]]
             for kind, pair in (("loss", self.loss), ("accuracy", self.accuracy))
@@ -80,7 +79,7 @@ class LearningCurves(Callback):
         self._has_validated = False
         heading = title(trainer, "learning curves")
         epoch = trainer.current_epoch + 1
-        publish(trainer, lambda: self._draw(heading), "curves", "learning curves", epoch)
+        self.publish(trainer, lambda: self._draw(heading), "curves", "learning curves", epoch)
 
     def _append_epoch(self, trainer: Trainer) -> None:
         metrics, epoch = trainer.callback_metrics, trainer.current_epoch
@@ -106,10 +105,7 @@ class LearningCurves(Callback):
         self._missing_names |= missing_names
 
     def _draw(self, heading: str) -> Figure:
-        self._figure = plot_learning_curves(
-            self.history, self.loss, self.accuracy, heading, self._figure
-        )
-        return self._figure
+        return plot_learning_curves(self.history, self.loss, self.accuracy, heading, self.figure)
 
     @override
     def state_dict(self) -> dict[str, Any]:

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import torch
-from lightning.pytorch import Callback, LightningModule, Trainer
+from lightning.pytorch import LightningModule, Trainer
 from torch import Tensor
 from typing_extensions import override
 
@@ -15,14 +15,15 @@ from mnist_lightning.callbacks.batches import (
     unpack_batch,
 )
 from mnist_lightning.callbacks.captions import check_class_names, class_names, title
+from mnist_lightning.callbacks.figure_callback import FigureCallback
 from mnist_lightning.errors import check_integer
 from mnist_lightning.figures.grids import MAX_GRID_SIZE, plot_training_images
-from mnist_lightning.figures.publish import is_dry_run, publish
+from mnist_lightning.figures.publish import is_dry_run
 
 log = logging.getLogger(__name__)
 
 
-class TrainingImages(Callback):
+class TrainingImages(FigureCallback):
     """Plots the first images of a fit as the network sees them: shuffled, scaled and augmented.
 
     The figure is ``training_images.png`` in the run folder and an image in TensorBoard. Batches
@@ -84,7 +85,7 @@ class TrainingImages(Callback):
         names = [*class_names(trainer, self.class_names, int(labels.max()) + 1), "?"]
         labels = labels.where(labels >= 0, -1)  # labels that the loss ignores get the name "?"
         heading = title(trainer, "training images as the network sees them")
-        publish(
+        self.publish(
             trainer,
             lambda: plot_training_images(images, labels, names, heading, self.size),
             "training_images",

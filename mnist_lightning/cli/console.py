@@ -14,6 +14,7 @@ from pathlib import Path
 
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch.utilities.exceptions import SIGTERMException
+from typing_extensions import override
 
 from mnist_lightning.callbacks.stop_on_sigterm import raise_on_sigterm
 from mnist_lightning.cli.processes import is_connection_lost
@@ -25,6 +26,23 @@ QUIET_LOGGERS = (
     "lightning.pytorch.trainer.connectors.signal_connector",
     "lightning.pytorch.utilities.rank_zero",
 )
+
+
+class CommandFailedError(SystemExit):
+    """A failed command: an exit status, with a message that a notebook shows.
+
+    Args:
+        code: Exit status.
+        message: One sentence.
+    """
+
+    def __init__(self, code: int, message: str) -> None:
+        super().__init__(code)
+        self.message = message
+
+    @override
+    def __str__(self) -> str:
+        return self.message
 
 
 @contextmanager
@@ -45,7 +63,7 @@ def console() -> Iterator[None]:
                 sys.stdout = Path(os.devnull).open("w")  # noqa: SIM115
             code, message = status
             print("error:", " ".join(message.split()), file=sys.stderr, flush=True)
-            raise SystemExit(code) from error
+            raise CommandFailedError(code, message) from error
 
 
 def exit_status(error: BaseException) -> tuple[int, str] | None:

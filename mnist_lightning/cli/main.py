@@ -16,6 +16,7 @@ Errors become one sentence in ``console.py``.
 import os
 import shlex
 import sys
+from argparse import SUPPRESS
 from collections.abc import Sequence
 from typing import Any
 
@@ -130,6 +131,14 @@ class MNISTCLI(LightningCLI):
             "and from a path in a new one; with pretrained it starts a new training from those "
             "weights. The other commands use best by default.",
         )
+        # The other commands accept it, too, because a config of fit contains it.
+        is_fit = " fit " in str(parser.usage)
+        parser.add_argument(
+            "--test_after_fit",
+            type=bool,
+            default=True,
+            help="Whether to test the weights after the training." if is_fit else SUPPRESS,
+        )
         parser.set_defaults({"model.num_classes": None})  # that of the data
 
     @override
@@ -223,10 +232,10 @@ class MNISTCLI(LightningCLI):
             has_folder=has_folder,
         )
 
-    def fit(self, test_after_fit: bool, **kwargs: Any) -> None:
+    def fit(self, **kwargs: Any) -> None:
         """Trains, then tests the best checkpoint."""
-        root = self.options.trainer.default_root_dir
-        self.results = fit.fit(self._session(), self.run, root, test_after_fit)
+        root, is_tested = self.options.trainer.default_root_dir, self.options.test_after_fit
+        self.results = fit.fit(self._session(), self.run, root, is_tested)
 
     def validate(self, **kwargs: Any) -> None:
         """Validates the weights."""

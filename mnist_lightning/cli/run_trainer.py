@@ -1,7 +1,7 @@
 """The Trainer of the command line."""
 
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 from lightning.pytorch import Trainer
 from typing_extensions import override
@@ -26,17 +26,6 @@ class RunTrainer(Trainer):
         return folder
 
     # LightningCLI derives the options of a subcommand from the Trainer's method of that name.
-    @override
-    def fit(self, *args: Any, test_after_fit: bool = True, **kwargs: Any) -> None:
-        """Trains.
-
-        Args:
-            *args: Arguments of ``Trainer.fit``.
-            test_after_fit: Whether the command line tests the weights after the training.
-            **kwargs: Arguments of ``Trainer.fit``.
-        """
-        super().fit(*args, **kwargs)
-
     def export(self, model: MNISTClassifier, format: Format, output: str, about: str = "") -> None:
         """Writes a trained network to a file for use without PyTorch.
 

@@ -20,6 +20,7 @@ from matplotlib.figure import Figure
 from PIL import Image
 from tensorboard.compat.proto.summary_pb2 import Summary
 
+from mnist_lightning.figures.notebook import show_figures_of_cells, show_in_notebook
 from mnist_lightning.figures.style import STYLE
 from mnist_lightning.files import write_atomically
 from mnist_lightning.runs.tensorboard import write_summary
@@ -46,6 +47,8 @@ def publish(
         tag: Name of the image in the loggers, in the group ``figures``.
         epoch: Number of completed epochs; the step of the image in the loggers.
 
+    A notebook shows the figure, and updates it in place when it is drawn again.
+
     Returns:
         The figure, or None if nothing was drawn.
     """
@@ -53,7 +56,7 @@ def publish(
     if is_dry_run(trainer) or not trainer.is_global_zero:
         return None
     figure = draw()
-    png = _render_png(figure)
+    png = render_png(figure)
     path = Path(folder or "", f"{name}.png")
     if folder is not None and "://" not in folder:  # a logger may write to remote storage
         try:
@@ -61,6 +64,7 @@ def publish(
             write_atomically(path, png)
         except OSError as error:
             _warn_once(f"cannot write the figure {path} ({error.strerror}); the run continues")
+    show_in_notebook(png, f"{id(trainer)} {tag}")
     for logger in trainer.loggers:
         try:
             _send(logger, figure, png, path, f"figures/{tag}", epoch)
@@ -107,7 +111,8 @@ def is_dry_run(trainer: Trainer) -> bool:
 
 
 @STYLE
-def _render_png(figure: Figure) -> bytes:
+def render_png(figure: Figure) -> bytes:
+    """Returns a figure as the content of a PNG file."""
     canvas, buffer = FigureCanvasAgg(figure), io.BytesIO()
     canvas.draw()  # type: ignore[no-untyped-call]
     size, pixels = canvas.get_width_height(), canvas.buffer_rgba()  # type: ignore[no-untyped-call]
@@ -132,3 +137,6 @@ def _reduce_colours(image: Image.Image) -> Image.Image:
     palette[3 * paper : 3 * paper + 3] = [255] * 3
     image.putpalette(palette)
     return image
+
+
+show_figures_of_cells(render_png)

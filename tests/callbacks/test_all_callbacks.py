@@ -29,6 +29,7 @@ from mnist_lightning import (
     PredictionGrid,
     TrainingImages,
 )
+from mnist_lightning.callbacks.figure_callback import FigureCallback
 
 EVALUATION_FILES = {"confusion_matrix.png", "misclassified.png", "predictions.png"}
 STATM = Path("/proc/self/statm")  # on Linux
@@ -173,6 +174,33 @@ def test_memory_does_not_grow_with_the_data(tmp_path: Path, sample: MNISTDataMod
     assert abs(few_batches - many_batches) < 100
     # Four grids, because MisclassifiedGrid holds its own images and those of all processes.
     assert few_batches < 4 * 25 * (28 * 28 * 4 + 200)
+
+
+def test_callbacks_show_their_last_figure(tmp_path: Path, sample: MNISTDataModule) -> None:
+    callbacks = all_callbacks()
+    for callback in callbacks:
+        assert isinstance(callback, FigureCallback)
+        assert callback.figure is None
+        assert callback._repr_png_() is None
+    trainer = quiet_trainer(
+        default_root_dir=tmp_path, callbacks=callbacks, max_epochs=1, limit_train_batches=2
+    )
+    trainer.fit(MNISTClassifier(), sample)
+    for name, callback in zip(
+        (
+            "confusion_matrix",
+            "filters",
+            "curves",
+            "misclassified",
+            "predictions",
+            "training_images",
+        ),
+        callbacks,
+        strict=True,
+    ):
+        assert isinstance(callback, FigureCallback)
+        assert isinstance(callback.figure, Figure)
+        assert callback._repr_png_() == (tmp_path / f"{name}.png").read_bytes()
 
 
 @pytest.mark.parametrize("backend", ["TkAgg", "nonsense"])

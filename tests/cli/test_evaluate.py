@@ -35,7 +35,12 @@ def test_test_uses_the_best_checkpoint_of_the_newest_run(
     main(["test", *extra])
     run = trained / "lightning_logs" / "version_1"
     drawn = {"confusion_matrix.png", "misclassified.png", "predictions.png"}
-    assert names(run) == {"config.yaml", "results.json", *drawn}  # and no events
+    assert names(run) == {
+        "config.yaml",
+        "environment.json",
+        "results.json",
+        *drawn,
+    }  # and no events
     expected, found = results(fitted.folder), results(run)
     for name in ("test/acc", "test/loss", "dataset"):
         assert found[name] == expected[name]

@@ -2,7 +2,6 @@
 
 import errno
 import os
-import pkgutil
 import shutil
 import subprocess
 import sys
@@ -19,7 +18,7 @@ from mnist_lightning import (
     MNISTClassifier,
 )
 from mnist_lightning.cli import main
-from mnist_lightning.runs.checkpoints import read_checkpoint
+from mnist_lightning.runs.checkpoints import RunCheckpointIO, read_checkpoint
 from mnist_lightning.runs.tensorboard import EpochTensorBoardLogger
 
 
@@ -43,7 +42,6 @@ Path_open = Path.open
         ("pathlib.Path.open", _read_only, "Read-only file system"),
     ],
 )
-@pytest.mark.parametrize("where", ["checkpoint", "figure"])
 def test_full_or_read_only_disk_leaves_existing_files_intact(
     workdir: Path,
     capsys: pytest.CaptureFixture[str],
@@ -51,18 +49,12 @@ def test_full_or_read_only_disk_leaves_existing_files_intact(
     what: str,
     fault: Callable[..., Any],
     why: str,
-    where: str,
 ) -> None:
     main(["fit", *SHORT])
     run = workdir / "lightning_logs" / "version_0"
     before = {path: path.read_bytes() for path in run.rglob("*.ckpt")}
-    module, name = (
-        ("runs.checkpoints", "RunCheckpointIO.save_checkpoint")
-        if where == "checkpoint"
-        else ("callbacks.evaluation_figure", "publish")
-    )
-    target = f"mnist_lightning.{module}.{name}"
-    original = pkgutil.resolve_name(f"mnist_lightning.{module}:{name}")
+    target = "mnist_lightning.runs.checkpoints.RunCheckpointIO.save_checkpoint"
+    original = RunCheckpointIO.save_checkpoint
 
     def with_fault(*args: Any, **kwargs: Any) -> None:
         with monkeypatch.context() as patch:
@@ -73,16 +65,29 @@ def test_full_or_read_only_disk_leaves_existing_files_intact(
         patch.setattr(target, with_fault)
         code, line = fail(capsys, "fit", "--ckpt_path", "last", "--trainer.max_epochs", "2")
     assert code == 1
-    assert (
-        f"best.ckpt ({why}); the previous one is intact"
-        if where == "checkpoint"
-        else f"predictions.png ({why})"
-    ) in line
+    assert f"best.ckpt ({why}); the previous one is intact" in line
     assert {path: path.read_bytes() for path in run.rglob("*.ckpt")} == before
     assert not list(run.rglob("*.tmp"))
     cli = main(["fit", "--ckpt_path", "last", "--trainer.max_epochs", "2"])
     assert cli.trainer.current_epoch == 2
     assert results(run)["epochs"] == 2
+
+
+def test_a_figure_that_cannot_be_written_does_not_end_the_run(
+    workdir: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def full_disk(path: Path, content: bytes) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr("mnist_lightning.figures.publish.write_atomically", full_disk)
+    main(["fit", *SHORT, "--trainer.max_epochs=2"])
+    run = workdir / "lightning_logs" / "version_0"
+    assert results(run)["epochs"] == 2
+    assert not list(run.glob("*.png"))
+    warnings = capsys.readouterr().err.splitlines()
+    path = "lightning_logs/version_0/predictions.png"
+    message = f"cannot write the figure {path} (No space left on device); the run continues"
+    assert warnings.count(message) == 1
 
 
 def test_checkpoint_is_committed_after_its_epoch_is_logged(

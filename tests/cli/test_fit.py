@@ -1,8 +1,11 @@
 """The command ``fit``."""
 
 import io
+import json
 import logging
 import re
+import subprocess
+from importlib import metadata
 from math import isnan
 from pathlib import Path
 
@@ -23,6 +26,7 @@ from mnist_lightning import (
     PredictionGrid,
     RandomDistortion,
 )
+from mnist_lightning.callbacks.save_history import read_history
 from mnist_lightning.cli import MNISTCLI, main
 from mnist_lightning.cli.report import class_table
 
@@ -33,6 +37,8 @@ def test_run_folder_contains_the_expected_files(fitted: Run) -> None:
         ".lock",
         "checkpoints",
         "config.yaml",
+        "environment.json",
+        "history.csv",
         "events",
         "hparams.yaml",
         "results.json",
@@ -221,16 +227,85 @@ def test_without_logger_still_writes_a_run_folder(workdir: Path) -> None:
     for version in (0, 1):
         main(["fit", *SHORT, "--trainer.logger", "false"])
         run = workdir / "lightning_logs" / f"version_{version}"
-        assert names(run) == {".lock", "checkpoints", "config.yaml", "results.json", *FIGURE_FILES}
+        assert names(run) == {
+            ".lock",
+            "checkpoints",
+            "config.yaml",
+            "environment.json",
+            "history.csv",
+            "results.json",
+            *FIGURE_FILES,
+        }
     assert names(workdir) == {"lightning_logs"}
 
 
-def test_with_another_logger_writes_into_its_folder(workdir: Path) -> None:
-    main(["fit", *SHORT, "--trainer.logger", "CSVLogger", "--trainer.logger.save_dir", "logs"])
-    run = workdir / "logs" / "lightning_logs" / "version_0"
-    drawn = {"curves.png", "predictions.png", "confusion_matrix.png", "misclassified.png"}
-    assert {"metrics.csv", "results.json", *drawn} < names(run)
-    assert names(workdir) == {"logs"}
+def test_without_the_test(workdir: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    cli = main(["fit", *SHORT, "--test_after_fit=false"])
+    run = workdir / "lightning_logs" / "version_0"
+    assert cli.results == results(run)
+    assert not [name for name in results(run) if name.startswith("test")]
+    assert 0 < results(run)["val/acc"] < 1
+    out = capsys.readouterr().out
+    assert f"Validation accuracy {results(run)['val/acc']:.2%}" in out
+    assert "Test accuracy" not in out
+    assert "test/acc" not in scalars(run)
+    # The config says so, too, and other commands accept it.
+    main(["test", "--config", str(run / "config.yaml")])
+    assert "test/acc" in results(workdir / "lightning_logs" / "version_1")
+
+
+def test_results_contain_the_validation_metrics_of_the_tested_weights(fitted: Run) -> None:
+    rows = read_history(fitted.folder / "history.csv")
+    tested = results(fitted.folder)
+    assert tested["checkpoint_epoch"] in (1, 2, 3)
+    row = rows[tested["checkpoint_epoch"] - 1]
+    assert (tested["val/loss"], tested["val/acc"]) == (row["val/loss"], row["val/acc"])
+    assert fitted.cli.results == tested
+
+
+def test_history_has_a_row_for_each_epoch(fitted: Run) -> None:
+    header, *lines = (fitted.folder / "history.csv").read_text().splitlines()
+    assert header == "epoch,step,seconds,train/loss,train/acc,val/loss,val/acc"
+    assert [line.split(",")[:2] for line in lines] == [["1", "25"], ["2", "50"], ["3", "75"]]
+    rows = read_history(fitted.folder / "history.csv")
+    logged = scalars(fitted.folder)
+    for name in ("train/loss", "train/acc", "val/loss", "val/acc"):
+        assert [row[name] for row in rows] == pytest.approx([value for _, value in logged[name]])
+    assert all(0 < row["seconds"] < 60 for row in rows)
+
+
+def test_history_leaves_out_what_an_epoch_did_not_log(workdir: Path) -> None:
+    main(["fit", *SHORT, "--trainer.max_epochs=3", "--trainer.check_val_every_n_epoch=2"])
+    main(["fit", "--ckpt_path=last", "--trainer.max_epochs=4"])
+    rows = read_history(workdir / "lightning_logs" / "version_0" / "history.csv")
+    assert [row["epoch"] for row in rows] == [1, 2, 3, 4]
+    assert ["val/acc" in row for row in rows] == [False, True, False, True]
+    assert all("train/acc" in row for row in rows)
+
+
+def test_environment_describes_the_process(
+    fitted: Run, workdir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found = json.loads((fitted.folder / "environment.json").read_text())
+    assert found["command"].startswith("mnist_lightning fit --data.source sample")
+    assert found["packages"]["torch"] == metadata.version("torch")
+    assert (found["device"], found["processes"]) == ("cpu", 1)
+    assert found["git"] is None
+    assert found["loggers"] == {"EpochTensorBoardLogger": "version_0"}
+
+    commands = ["init -q", "config user.email a@b.c", "config user.name A"]
+    for arguments in [*commands, "commit -q --allow-empty -m first"]:
+        subprocess.run(["git", *arguments.split()], check=True)
+    for has_changes in (False, True):
+        monkeypatch.chdir(workdir)
+        if has_changes:
+            Path("new.txt").write_text("")
+        root = ["--trainer.default_root_dir", str(workdir.parent / f"root{has_changes}")]
+        main(["predict", "--ckpt_path=pretrained", "--data.source=sample", *root])
+        (path,) = Path(root[1]).rglob("environment.json")
+        git = json.loads(path.read_text())["git"]
+        assert len(git["commit"]) == 40
+        assert git["has_changes"] == has_changes
 
 
 @pytest.mark.parametrize(

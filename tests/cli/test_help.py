@@ -59,12 +59,13 @@ def test_help_shows_options_of_data_and_model_first(
     groups = list(dict.fromkeys(option.partition(".")[0] for option in options))
     first = ["format", "output"] if name == "export" else []
     general = ["help", "config", "print_config", "seed_everything", "ckpt_path"]
+    general += ["test_after_fit"] if name == "fit" else []
     assert groups == [*first, "data", "model", "trainer", *general]
 
 
 def test_help_is_short_and_describes_the_options(capsys: pytest.CaptureFixture[str]) -> None:
     text = show(capsys, "fit", "--help")
-    assert len(text.splitlines()) < 535
+    assert len(text.splitlines()) < 540
     words = " ".join(text.split())
     assert "--data.val_fraction VAL_FRACTION Fraction of the training images held out" in words
     assert "--ckpt_path CKPT_PATH Weights to load: best or last (of the newest run)" in words

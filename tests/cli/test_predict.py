@@ -30,7 +30,7 @@ def test_writes_predictions_of_the_test_images(
 ) -> None:
     cli = main(["predict"])
     run = trained / "lightning_logs" / "version_1"
-    assert names(run) == {"config.yaml", "predictions.csv"}
+    assert names(run) == {"config.yaml", "environment.json", "predictions.csv"}
     with (run / "predictions.csv").open(newline="") as file:
         header, *rows = csv.reader(file)
     assert header == ["file", "label", "probability", *(f"p{i}" for i in range(10))]
@@ -60,7 +60,7 @@ def test_predicts_pictures(
         Image.fromarray(255 - image).resize((280, 280)).save(name)
     main(["predict", "--ckpt_path=pretrained", "--data.images=[scans/, c.png, 'scans/*.png']"])
     run = workdir / "lightning_logs" / "version_0"
-    assert names(run) == {"config.yaml", "predictions.csv", "predictions.png"}
+    assert names(run) == {"config.yaml", "environment.json", "predictions.csv", "predictions.png"}
     assert names(workdir) == {"c.png", "scans", "lightning_logs"}  # MNIST was not asked for
     with (run / "predictions.csv").open(newline="") as file:
         header, *rows = csv.reader(file)
@@ -106,7 +106,7 @@ def test_no_figure_if_no_picture_shows_a_digit(
     code, line = fail(capsys, "predict", "--ckpt_path=pretrained", "--data.images=1.png")
     assert (code, line) == (1, "error: found no digit in 1 of 1 pictures: 1.png")
     run = Path("lightning_logs/version_0")
-    assert names(run) == {"config.yaml", "predictions.csv"}
+    assert names(run) == {"config.yaml", "environment.json", "predictions.csv"}
 
 
 @pytest.mark.parametrize(
