@@ -10,6 +10,7 @@ import traceback
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
+from io import TextIOWrapper
 from pathlib import Path
 
 from lightning.fabric.utilities.exceptions import MisconfigurationException
@@ -52,7 +53,7 @@ def console() -> Iterator[None]:
     Raises:
         SystemExit: If the command failed. Unexpected errors keep their traceback.
     """
-    with _quiet_logs(), _ignored_warnings(), _sigterm_as_exception():
+    with _quiet_logs(), _ignored_warnings(), _sigterm_as_exception(), _lenient_output():
         try:
             yield
         except BaseException as error:
@@ -73,6 +74,8 @@ def exit_status(error: BaseException) -> tuple[int, str] | None:
             return error.exit_code, str(error)
         case MisconfigurationException():
             return 2, str(error)
+        case ModuleNotFoundError():  # an optional requirement of Lightning or of a class
+            return 1, str(error)
         case SIGTERMException():
             return 143, "stopped by SIGTERM"
         case KeyboardInterrupt() | SystemExit(__context__=KeyboardInterrupt()):
@@ -134,12 +137,28 @@ def _ignored_warnings() -> Iterator[None]:
         # A resumed run writes into its own folder.
         for folder in ("Checkpoint directory", "Experiment logs directory"):
             warnings.filterwarnings("ignore", f"{folder} .* exists and is not empty")
+        # The names of pictures may have characters that matplotlib's font lacks.
+        warnings.filterwarnings("ignore", "Glyph .* missing from font")
         # Pillow warns of oddities in pictures that it can read.
         warnings.filterwarnings("ignore", module="PIL")
         # Lightning 2.6.6 uses functions that torch 2.14 and 2.15 deprecate.
         for deprecated in (".*treespec, LeafSpec", ".*distributed.nn.functional.all_gather"):
             warnings.filterwarnings("ignore", deprecated, FutureWarning)
         yield
+
+
+@contextmanager
+def _lenient_output() -> Iterator[None]:
+    """Escapes characters that the encoding of the output lacks, such as those of a file name."""
+    streams = [stream for stream in (sys.stdout, sys.stderr) if isinstance(stream, TextIOWrapper)]
+    previous = [stream.errors for stream in streams]
+    for stream in streams:
+        stream.reconfigure(errors="backslashreplace")
+    try:
+        yield
+    finally:
+        for stream, errors in zip(streams, previous, strict=True):
+            stream.reconfigure(errors=errors)
 
 
 @contextmanager

@@ -148,6 +148,10 @@ def describe_rejection(message: str) -> str | None:
         return None
     if "MLFLOW_ALLOW_FILE_STORE" in message:
         return MLFLOW_FOLDER
+    if problem := re.search(r"Problem with given class_path '(.+?)':\s+(.+)", message):
+        if missing := re.match(r"Requirement '(.+?)' not met", problem[2]):
+            return f"{problem[1]} requires a package; run: pip install '{missing[1]}'"
+        return f"{problem[1]} rejected its options: {problem[2]}"
     classes = dict.fromkeys(re.findall(r"class_path='([\w.]+)'", message))
     reasons = re.findall(r"^  - (?!Expected an? |Not a valid subclass )(.+)", message, re.MULTILINE)
     return f"{' or '.join(classes)} rejected its options: {'; '.join(reasons)}"
