@@ -25,7 +25,7 @@ from mnist_lightning.data.datasets import (
 )
 from mnist_lightning.data.download import fetch, resolve_mirrors
 from mnist_lightning.data.idx import load_part
-from mnist_lightning.data.in_memory import Batch, BatchLoader, IndexedImages
+from mnist_lightning.data.in_memory import Batch, BatchLoader, ImageLoader, IndexedImages
 from mnist_lightning.data.local_files import load
 from mnist_lightning.errors import (
     InvalidArgumentError,
@@ -216,7 +216,7 @@ class MNISTDataModule(LightningDataModule):
     def predict_dataloader(self) -> DataLoader[Any]:
         if self.pictures is not None:
             return DataLoader(self.pictures, batch_size=self.batch_size, collate_fn=torch.cat)
-        return BatchLoader(self.test_set, batch_size=self.batch_size)
+        return ImageLoader(self.test_set, batch_size=self.batch_size)
 
     def _evaluation_loader(self, images: IndexedImages) -> DataLoader[Batch]:
         sampler = None

@@ -27,7 +27,7 @@ class SaveRunConfig(SaveConfigCallback):
     @override
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         datamodule = getattr(trainer, "datamodule", None)
-        if isinstance(datamodule, MNISTDataModule):
+        if isinstance(datamodule, MNISTDataModule) and "source" in self.config.data:
             self.config.data.source = datamodule.source
         self._folder = Path(trainer.log_dir or "")  # a broadcast, so every process must ask
         hparams = vars(self.config.data) | vars(self.config.model)

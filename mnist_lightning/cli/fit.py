@@ -73,7 +73,11 @@ def _print_start(session: Session) -> None:
     elif weights is not None and weights.is_trained:
         start = f"Resuming after epoch {weights.epochs}:"
     network = f"{_describe_network(session.model)}{origin}"
-    images = f"{len(data.train_set):,} images for training, {len(data.val_set):,} for validation"
+    images = ""
+    if hasattr(data, "train_set"):  # a subclass may have loaders only
+        images = (
+            f": {len(data.train_set):,} images for training, {len(data.val_set):,} for validation"
+        )
     device = f"Device {trainer.strategy.root_device}"
     if trainer.world_size > 1:
         device = f"{trainer.world_size} processes on {trainer.strategy.root_device.type}"
@@ -81,8 +85,7 @@ def _print_start(session: Session) -> None:
     place = f"run folder {folder}" if folder else "no run folder"
     # One call, so that a script that reads only the first line does not stop the run here.
     print_line(
-        f"{start} {network} on {data.dataset_name}: {images}\n"
-        f"{device}, seed {session.seed}, {place}"
+        f"{start} {network} on {data.dataset_name}{images}\n{device}, seed {session.seed}, {place}"
     )
 
 

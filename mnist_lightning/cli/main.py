@@ -18,6 +18,7 @@ import shlex
 import sys
 from argparse import SUPPRESS
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import Any
 
 import torch
@@ -54,11 +55,17 @@ from mnist_lightning.runs.folder import Run
 from mnist_lightning.runs.weights import Weights
 
 
-def main(args: Sequence[str] | None = None) -> "MNISTCLI":
+def main(
+    args: Sequence[str] | None = None,
+    model_class: type[MNISTClassifier] = MNISTClassifier,
+    datamodule_class: type[MNISTDataModule] = MNISTDataModule,
+) -> "MNISTCLI":
     """Executes a command.
 
     Args:
         args: The command line without the name of the program; default: that of this process.
+        model_class: Class of the model; its arguments are options.
+        datamodule_class: Class of the data; its arguments are options.
 
     Returns:
         The CLI object, with ``trainer``, ``model`` and ``datamodule``.
@@ -70,14 +77,17 @@ def main(args: Sequence[str] | None = None) -> "MNISTCLI":
         # Set by Lightning, it makes Adam look for a GPU driver in each step: 0.17 ms, 4 %.
         os.environ.pop("PYTORCH_NVML_BASED_CUDA_CHECK", None)
     with console():
-        return MNISTCLI(list(sys.argv[1:] if args is None else args))
+        arguments = list(sys.argv[1:] if args is None else args)
+        return MNISTCLI(arguments, model_class, datamodule_class)
 
 
 class MNISTCLI(LightningCLI):
-    """``LightningCLI`` for ``MNISTClassifier`` and ``MNISTDataModule``.
+    """``LightningCLI`` for ``MNISTClassifier`` and ``MNISTDataModule``, or subclasses of them.
 
     Args:
         args: The command line without the name of the program.
+        model_class: Class of the model.
+        datamodule_class: Class of the data.
     """
 
     subcommand: str
@@ -86,14 +96,19 @@ class MNISTCLI(LightningCLI):
     results: dict[str, Any]
     """The content of ``results.json``, after ``fit`` and ``test``."""
 
-    def __init__(self, args: list[str]) -> None:
+    def __init__(
+        self,
+        args: list[str],
+        model_class: type[MNISTClassifier] = MNISTClassifier,
+        datamodule_class: type[MNISTDataModule] = MNISTDataModule,
+    ) -> None:
         self.command_line = shlex.join(["mnist_lightning", *args])
         self.weights: Weights | None = None
         self.run: Run | None = None
         try:
             super().__init__(
-                MNISTClassifier,
-                MNISTDataModule,
+                model_class,
+                datamodule_class,
                 trainer_class=RunTrainer,
                 trainer_defaults=dict(TRAINER_DEFAULTS),
                 save_config_callback=SaveRunConfig,
@@ -139,7 +154,8 @@ class MNISTCLI(LightningCLI):
             default=True,
             help="Whether to test the weights after the training." if is_fit else SUPPRESS,
         )
-        parser.set_defaults({"model.num_classes": None})  # that of the data
+        with suppress(KeyError):  # a subclass may have other options
+            parser.set_defaults({"model.num_classes": None})  # that of the data
 
     @override
     def parse_arguments(self, parser: LightningArgumentParser, args: ArgsType) -> None:
@@ -167,9 +183,10 @@ class MNISTCLI(LightningCLI):
     @override
     def instantiate_classes(self) -> None:
         try:
-            if self.options.model.num_classes is None:
-                data = self.options.data
-                dataset = select_dataset(data.dataset, data.emnist_split)
+            data = self.options.data
+            if self.options.model.get("num_classes", 0) is None:
+                # Other data know their classes only when they are read.
+                dataset = select_dataset(data.get("dataset", "MNIST"), data.get("emnist_split"))
                 self.options.model.num_classes = len(dataset.class_names)
             self.run = open_run(self.subcommand, self.options.trainer, self.weights)
             with run_of_loggers(self.options.trainer, self.run):
@@ -209,12 +226,13 @@ class MNISTCLI(LightningCLI):
 
     @override
     def after_instantiate_classes(self) -> None:
-        if self.options.data.images and self.subcommand != "predict":
+        if self.options.data.get("images") and self.subcommand != "predict":
             raise InvalidArgumentError(
                 "--data.images", self.options.data.images, "only predict uses it"
             )
         check_compatibility(self.model, self.datamodule)
-        if self.model.example_input_array is None:  # with a network of the user's own
+        has_mnist_shape = type(self.datamodule) is MNISTDataModule
+        if self.model.example_input_array is None and has_mnist_shape:  # with a custom network
             self.model.example_input_array = torch.zeros(1, 1, 28, 28)  # for TensorBoard's graph
         if self.weights is not None:
             self.weights.load_into(self.model)

@@ -90,12 +90,12 @@ def _parse_with_weights(
     weights = find_weights(name or "best", root, allow_untrained=subcommand == "fit")
     # The options of the weights come first, so that the user's own options override them.
     is_resumed = resumes_in_place(subcommand, weights)
-    defaults = ["--config", _config_of(weights, is_resumed)]
+    defaults = ["--config", _config_of(weights, is_resumed, options)]
     config = parser.parse_args([*command_args, *defaults, *user_args])
     trained_dataset = weights.options()["data"].get("dataset", "MNIST")
     # A run that is resumed keeps its config, whatever the data.
-    if not is_resumed and config[subcommand].data.dataset != trained_dataset:
-        defaults = ["--config", _config_of(weights, is_resumed=False, omits_data=True)]
+    if not is_resumed and config[subcommand].data.get("dataset", "MNIST") != trained_dataset:
+        defaults = ["--config", _config_of(weights, False, options, omits_data=True)]
         config = parser.parse_args([*command_args, *defaults, *user_args])
     if resumes(subcommand, weights):
         _check_resume(weights, config[subcommand])
@@ -112,12 +112,15 @@ def resumes_in_place(subcommand: str, weights: Weights | None) -> bool:
     return subcommand == "fit" and weights is not None and weights.name == "last"
 
 
-def _config_of(weights: Weights, is_resumed: bool, omits_data: bool = False) -> str:
+def _config_of(
+    weights: Weights, is_resumed: bool, accepted: Namespace, omits_data: bool = False
+) -> str:
     """Returns the path of a config, or a config as YAML; the parser accepts both.
 
     Args:
         weights: The weights.
         is_resumed: Whether their run is resumed in its folder.
+        accepted: The options of the command; subclasses of model and data may have other ones.
         omits_data: Whether to omit options that apply only to the data of the weights.
     """
     run_config = weights.run_folder / "config.yaml"
@@ -127,7 +130,12 @@ def _config_of(weights: Weights, is_resumed: bool, omits_data: bool = False) -> 
     if omits_data or weights.is_pretrained:  # used on other images than they were trained on
         options["data"].pop("source", None)
         options["data"].pop("emnist_split", None)
-    return yaml.safe_dump(options)
+    return yaml.safe_dump(
+        {
+            group: {name: value for name, value in values.items() if name in accepted[group]}
+            for group, values in options.items()
+        }
+    )
 
 
 def _check_resume(weights: Weights, options: Namespace) -> None:
@@ -137,7 +145,7 @@ def _check_resume(weights: Weights, options: Namespace) -> None:
         )
     saved_options = weights.options()["model"]
     for name in ("learning_rate", "schedule", "weight_decay"):
-        saved, value = saved_options.get(name), options.model[name]
+        saved, value = saved_options.get(name), options.model.get(name)
         if saved not in (None, value):
             raise InvalidArgumentError(
                 f"--model.{name}",

@@ -120,3 +120,12 @@ class BatchLoader(DataLoader[Batch]):
         order = torch.from_numpy(np.fromiter(self.sampler, np.int64)).to(self.dataset.device)
         positions = self.dataset.indices.index_select(0, order)
         yield from map(self.dataset.gather, torch.split(positions, self.batch_size))
+
+
+class ImageLoader(BatchLoader):
+    """Yields images without labels, as the default ``predict_step`` of Lightning expects."""
+
+    @override
+    def __iter__(self) -> Iterator[Tensor]:  # type: ignore[override]
+        for images, _ in super().__iter__():
+            yield images
