@@ -44,9 +44,9 @@ log = logging.getLogger(__name__)
 class MNISTDataModule(LightningDataModule):
     """The MNIST digits, scaled to [0, 1] and split into training, validation and test images.
 
-    The loaders yield ``(images, labels)``: float32 ``(N, 1, 28, 28)`` in [0, 1] and int64 ``(N,)``.
-    The official 10,000 test images are used only by ``test`` and ``predict``. Other data sets in
-    MNIST's format are available through ``dataset``.
+    The loaders yield ``(images, labels)``: float32 ``(N, 1, 28, 28)`` in [0, 1] and int64 ``(N,)``,
+    and for ``predict`` the images alone. The official 10,000 test images are used only by ``test``
+    and ``predict``. Other data sets in MNIST's format are available through ``dataset``.
 
     Args:
         data_dir: Folder with MNIST's four files, extracted or ``.gz``, directly or in torchvision's

@@ -42,7 +42,6 @@ def test_batches_have_the_documented_shapes(sample: MNISTDataModule) -> None:
         (sample.train_dataloader(), 3_200, 128),
         (sample.val_dataloader(), 800, 512),
         (sample.test_dataloader(), 1_000, 512),
-        (sample.predict_dataloader(), 1_000, 128),
     ):
         images, labels = next(iter(dataloader))
         assert (images.shape, images.dtype) == ((batch_size, 1, 28, 28), torch.float32)
@@ -53,6 +52,21 @@ def test_batches_have_the_documented_shapes(sample: MNISTDataModule) -> None:
         assert float(images.min()) == 0
         assert float(images.max()) == 1
         assert set(labels.tolist()) == set(range(10))
+
+
+def test_predicts_images_without_labels(sample: MNISTDataModule) -> None:
+    """Lightning's default ``predict_step`` passes a batch to ``forward``."""
+
+    class Foreign(LightningModule):
+        @override
+        def forward(self, images: Tensor) -> Tensor:
+            return images.sum(dim=(1, 2, 3))
+
+    outputs = quiet_trainer().predict(Foreign(), datamodule=sample)
+    assert outputs is not None
+    images, _ = concatenate(sample.test_dataloader())
+    sums = [output for output in outputs if isinstance(output, Tensor)]
+    torch.testing.assert_close(torch.cat(sums), images.sum(dim=(1, 2, 3)))
 
 
 def test_scales_every_pixel_by_255(sample: MNISTDataModule) -> None:

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from math import isfinite
 from typing import Any
 
+from mnist_lightning.callbacks.probability_metrics import ProbabilityMetrics
 from mnist_lightning.cli.session import Session
 from mnist_lightning.cli.summary import print_class_table, print_places, print_result
 from mnist_lightning.errors import UserError
@@ -32,7 +33,9 @@ def test(session: Session) -> dict[str, Any]:
             )
     results: dict[str, Any] = {**session.validation_metrics(), **metrics}
     if metrics:
-        results = write_results(session, results)
+        for callback in session.trainer.callbacks:  # type: ignore[attr-defined]
+            results |= callback.values if isinstance(callback, ProbabilityMetrics) else {}
+        results = _write_results(session, results)
         print_class_table(session)
     print_result(session, "Test", outputs)
     print_places(session)
@@ -45,13 +48,13 @@ def skip_test(session: Session) -> dict[str, Any]:
     Returns:
         The content of ``results.json``.
     """
-    results = write_results(session, session.validation_metrics())
+    results = _write_results(session, session.validation_metrics())
     print_result(session, "Validation", [session.validation_metrics()])
     print_places(session)
     return results
 
 
-def write_results(session: Session, metrics: Mapping[str, float]) -> dict[str, Any]:
+def _write_results(session: Session, metrics: Mapping[str, float]) -> dict[str, Any]:
     """Writes ``results.json``, unless the weights are untrained, and returns its content."""
     weights = session.weights
     results = {

@@ -67,6 +67,12 @@ PROGRAM_EXAMPLES = {
     "Predict your own pictures": "predict --ckpt_path pretrained --data.images 'scans/*.png'",
     "Show the options of a command": "fit --help",
 }
+CKPT_PATH_HELP = (
+    "Weights to load: best or last (of the newest run), pretrained (shipped with the package), or "
+    "the path of a checkpoint. fit resumes from last in the same run folder and from a path in a "
+    "new one; with pretrained it starts a new training from those weights. The other commands use "
+    "best by default."
+)
 # The options of the command itself first, then those of the groups in this order.
 FIRST_OPTIONS = ("--format", "--data", "--model", "--trainer")
 

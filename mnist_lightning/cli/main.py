@@ -34,7 +34,7 @@ from mnist_lightning.classifier import MNISTClassifier
 from mnist_lightning.cli import evaluate, export, fit, predict
 from mnist_lightning.cli.compatibility import check_compatibility
 from mnist_lightning.cli.console import console
-from mnist_lightning.cli.help import parser_texts
+from mnist_lightning.cli.help import CKPT_PATH_HELP, parser_texts
 from mnist_lightning.cli.options import parse_options, resumes, resumes_in_place
 from mnist_lightning.cli.parser import OneSentenceParser, describe_rejection
 from mnist_lightning.cli.processes import check_strategy, kill_child_processes, leave_process_group
@@ -141,10 +141,7 @@ class MNISTCLI(LightningCLI):
             "--ckpt_path",
             type=str | None,
             default=None,
-            help="Weights to load: best or last (of the newest run), pretrained (shipped with the "
-            "package), or the path of a checkpoint. fit resumes from last in the same run folder "
-            "and from a path in a new one; with pretrained it starts a new training from those "
-            "weights. The other commands use best by default.",
+            help=CKPT_PATH_HELP,
         )
         # The other commands accept it, too, because a config of fit contains it.
         is_fit = " fit " in str(parser.usage)
@@ -183,11 +180,10 @@ class MNISTCLI(LightningCLI):
     @override
     def instantiate_classes(self) -> None:
         try:
-            data = self.options.data
-            if self.options.model.get("num_classes", 0) is None:
-                # Other data know their classes only when they are read.
+            model, data = self.options.model, self.options.data
+            if model.get("num_classes", 0) is None:
                 dataset = select_dataset(data.get("dataset", "MNIST"), data.get("emnist_split"))
-                self.options.model.num_classes = len(dataset.class_names)
+                model.num_classes = len(dataset.class_names)
             self.run = open_run(self.subcommand, self.options.trainer, self.weights)
             with run_of_loggers(self.options.trainer, self.run):
                 super().instantiate_classes()
@@ -231,8 +227,7 @@ class MNISTCLI(LightningCLI):
                 "--data.images", self.options.data.images, "only predict uses it"
             )
         check_compatibility(self.model, self.datamodule)
-        has_mnist_shape = type(self.datamodule) is MNISTDataModule
-        if self.model.example_input_array is None and has_mnist_shape:  # with a custom network
+        if self.model.example_input_array is None and type(self.datamodule) is MNISTDataModule:
             self.model.example_input_array = torch.zeros(1, 1, 28, 28)  # for TensorBoard's graph
         if self.weights is not None:
             self.weights.load_into(self.model)

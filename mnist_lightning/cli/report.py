@@ -10,7 +10,9 @@ from mnist_lightning.pictures import UNSURE_BELOW
 
 
 def class_table(matrix: Tensor, class_names: Sequence[str], max_pairs: int = 2) -> str:
-    """Returns a table of the accuracy of each class, and the classes confused most often.
+    """Returns a table of the recall, precision and F1 score of each class, and the mistakes.
+
+    The recall of a class is its accuracy; F1 is the harmonic mean of recall and precision.
 
     Args:
         matrix: Counts, integers of shape ``(num_classes, num_classes)``: rows are true classes,
@@ -21,27 +23,34 @@ def class_table(matrix: Tensor, class_names: Sequence[str], max_pairs: int = 2) 
     Example:
         >>> import torch
         >>> print(class_table(torch.tensor([[98, 2], [1, 49]]), ["cat", "dog"]))
-        Class  Images  Accuracy  Mistaken for
-        cat       100    98.00%  dog (2)
-        dog        50    98.00%  cat (1)
+        Class  Images   Recall  Precision       F1  Mistaken for
+        cat       100   98.00%     98.99%   98.49%  dog (2)
+        dog        50   98.00%     96.08%   97.03%  cat (1)
         Most confused: cat and dog (3)
     """
     width = max(5, *map(len, class_names))
-    lines = [f"{'Class':<{width}}  Images  Accuracy  Mistaken for"]
+    lines = [f"{'Class':<{width}}  Images   Recall  Precision       F1  Mistaken for"]
     mistakes = matrix.clone().fill_diagonal_(0)
     for index, name in enumerate(class_names):
-        images, correct = int(matrix[index].sum()), int(matrix[index, index])
-        accuracy = f"{correct / images:.2%}" if images else "-"
+        images, predicted = int(matrix[index].sum()), int(matrix[:, index].sum())
+        correct = int(matrix[index, index])
+        recall, precision = _percent(correct, images), _percent(correct, predicted)
+        f1 = _percent(2 * correct, images + predicted)
         ranking = mistakes[index].argsort(descending=True, stable=True)[:3].tolist()
         confused = ", ".join(
             f"{class_names[guess]} ({mistakes[index, guess]})"
             for guess in ranking
             if mistakes[index, guess]
         )
-        lines.append(f"{name:<{width}}  {images:>6}  {accuracy:>8}  {confused}".rstrip())
+        scores = f"{recall:>7}  {precision:>9}  {f1:>7}"
+        lines.append(f"{name:<{width}}  {images:>6}  {scores}  {confused}".rstrip())
     if pairs := _confused_pairs(mistakes, class_names, max_pairs):
         lines.append(f"Most confused: {', '.join(pairs)}")
     return "\n".join(lines)
+
+
+def _percent(count: int, total: int) -> str:
+    return f"{count / total:.2%}" if total else "-"
 
 
 def _confused_pairs(mistakes: Tensor, class_names: Sequence[str], max_pairs: int) -> list[str]:

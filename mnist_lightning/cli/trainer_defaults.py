@@ -22,6 +22,7 @@ from mnist_lightning.callbacks import (
     SeedEveryEpoch,
     TrainingImages,
 )
+from mnist_lightning.callbacks.probability_metrics import ProbabilityMetrics
 from mnist_lightning.callbacks.resume_run import ResumeRun
 from mnist_lightning.callbacks.run_checkpoint import RunCheckpoint
 from mnist_lightning.callbacks.save_history import SaveHistory
@@ -143,7 +144,12 @@ def default_callbacks(
     if subcommand == "fit":
         callbacks += [SeedEveryEpoch(), LearningCurves(), TrainingImages(), FirstLayerFilters()]
     if subcommand in ("fit", "test"):
-        callbacks += [PredictionGrid(), ConfusionMatrix(), MisclassifiedGrid()]
+        callbacks += [
+            PredictionGrid(),
+            ConfusionMatrix(),
+            MisclassifiedGrid(),
+            ProbabilityMetrics(),
+        ]
     if resumes(subcommand, weights):
         callbacks.append(ResumeRun(_as_list(options.logger)))
     if subcommand == "fit":

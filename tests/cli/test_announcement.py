@@ -89,7 +89,7 @@ def test_run_that_was_interrupted_before_its_first_step_is_not_resumed_after_an_
 
     with monkeypatch.context() as patch:
         patch.setattr("mnist_lightning.MNISTClassifier.training_step", interrupt)
-        with pytest.raises(SystemExit, match="130"):
+        with pytest.raises(SystemExit, match="stopped by Ctrl-C"):
             main(["fit", *SHORT])
     capsys.readouterr()
     main(["fit", "--ckpt_path=last"])

@@ -24,7 +24,7 @@ def test_console_script_runs_the_command_line(
     assert run() is None  # the script's exit status is then 0
     assert "Test accuracy" in capsys.readouterr().out
     monkeypatch.setattr(sys, "argv", ["mnist_lightning", "fly"])
-    with pytest.raises(SystemExit, match="2"):
+    with pytest.raises(SystemExit, match="invalid choice: 'fly'"):
         run()
 
 
