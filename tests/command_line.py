@@ -9,11 +9,23 @@ from typing import Any
 
 import pytest
 import yaml
+from drawings import FIGURE_FILES
 
 from mnist_lightning.cli import main
 
 SHORT = ["--data.source", "sample", "--trainer.max_epochs", "1", "--trainer.limit_train_batches=5"]
 """Options of a training that takes a second."""
+
+RUN_FILES = {
+    ".lock",
+    "checkpoints",
+    "config.yaml",
+    "environment.json",
+    "history.csv",
+    "results.json",
+    *FIGURE_FILES,
+}
+"""The content of a run folder after a fit, without the files of loggers."""
 
 
 def names(folder: Path) -> set[str]:

@@ -12,9 +12,8 @@ from pathlib import Path
 import foreign
 import pytest
 import torch
-from command_line import SHORT, config, fail, names, results
+from command_line import RUN_FILES, SHORT, config, fail, names, results
 from conftest import Run
-from drawings import FIGURE_FILES
 from events import graph, hparams, images, layouts, scalars, steps
 from mirror import Files, Server, sending
 from PIL import Image
@@ -33,17 +32,7 @@ from mnist_lightning.cli.report import class_table
 
 def test_run_folder_contains_the_expected_files(fitted: Run) -> None:
     found = {re.sub(r"^events\..*", "events", name) for name in names(fitted.folder)}
-    assert found == {
-        ".lock",
-        "checkpoints",
-        "config.yaml",
-        "environment.json",
-        "history.csv",
-        "events",
-        "hparams.yaml",
-        "results.json",
-        *FIGURE_FILES,
-    }
+    assert found == {"events", "hparams.yaml", *RUN_FILES}
     assert names(fitted.folder / "checkpoints") == {"best.ckpt", "last.ckpt"}
     assert names(fitted.folder.parent.parent) == {"lightning_logs"}  # nothing else is written
     for path in fitted.folder.glob("*.png"):
@@ -227,15 +216,7 @@ def test_without_logger_still_writes_a_run_folder(workdir: Path) -> None:
     for version in (0, 1):
         main(["fit", *SHORT, "--trainer.logger", "false"])
         run = workdir / "lightning_logs" / f"version_{version}"
-        assert names(run) == {
-            ".lock",
-            "checkpoints",
-            "config.yaml",
-            "environment.json",
-            "history.csv",
-            "results.json",
-            *FIGURE_FILES,
-        }
+        assert names(run) == RUN_FILES
     assert names(workdir) == {"lightning_logs"}
 
 
@@ -281,6 +262,18 @@ def test_history_leaves_out_what_an_epoch_did_not_log(workdir: Path) -> None:
     assert [row["epoch"] for row in rows] == [1, 2, 3, 4]
     assert ["val/acc" in row for row in rows] == [False, True, False, True]
     assert all("train/acc" in row for row in rows)
+
+
+def test_history_forgets_what_was_not_saved(trained: Path) -> None:
+    """A run can be interrupted after the row of an epoch and before its checkpoint."""
+    path = trained / "lightning_logs" / "version_0" / "history.csv"
+    kept = read_history(path)
+    path.write_text(path.read_text() + "4,100,1.0,9.0,0.0,9.0,0.0\n")
+    main(["fit", "--ckpt_path=last", "--trainer.max_epochs=4"])
+    *rows, last = read_history(path)
+    assert rows == kept
+    assert (last["epoch"], last["step"]) == (4, 100)
+    assert last["train/loss"] < 1
 
 
 def test_environment_describes_the_process(

@@ -9,23 +9,13 @@ from typing import Any
 
 import pytest
 import wandb_files
-from command_line import SHORT, command, config, environment, fail, names, results
-from drawings import FIGURE_FILES
+from command_line import RUN_FILES, SHORT, command, config, environment, fail, names, results
 from events import steps
 from lightning.pytorch.loggers import Logger
 from typing_extensions import override
 
 from mnist_lightning.cli import main
 
-RUN_FILES = {
-    ".lock",
-    "checkpoints",
-    "config.yaml",
-    "environment.json",
-    "history.csv",
-    "results.json",
-    *FIGURE_FILES,
-}
 FIGURES = {
     "confusion matrix, test",
     "confusion matrix, validation",
