@@ -71,6 +71,8 @@ def test_resumes_and_tests(
     assert rows[0] == "file,label,probability,p0,p1"
     assert len(rows) == 51
     main(["test", "--config", str(folder / "config.yaml")], **own)
+    # The pretrained weights have options that these data lack.
+    main(["validate", "--ckpt_path=pretrained"], datamodule_class=classes["Shapes"])
 
     with pytest.raises(SystemExit):
         main(["fit", "--help"], **own)
