@@ -92,6 +92,13 @@ def test_one_cycle_requires_a_known_length() -> None:
         trainer.fit(model, data, data)
 
 
+def test_progress_bars_of_lightning_show_the_metrics() -> None:
+    data = loader(torch.rand(32, 1, 28, 28), torch.randint(10, (32,)))
+    trainer = quiet_trainer(max_epochs=1)
+    trainer.fit(MNISTClassifier(), data, data)
+    assert {"train/loss", "train/acc", "val/loss", "val/acc"} <= trainer.progress_bar_metrics.keys()
+
+
 def test_smooths_labels_during_training_only() -> None:
     torch.manual_seed(0)
     batch = (torch.rand(8, 1, 28, 28), torch.randint(10, (8,)))
