@@ -21,6 +21,7 @@ from mnist_lightning.callbacks.stop_on_sigterm import raise_on_sigterm
 from mnist_lightning.cli.processes import is_connection_lost
 from mnist_lightning.errors import UserError
 
+LOGGER_PACKAGES = ("comet_ml", "litlogger", "mlflow", "wandb")
 QUIET_LOGGERS = (
     "lightning.fabric.utilities.seed",
     "lightning.pytorch.accelerators.cuda",
@@ -76,6 +77,8 @@ def exit_status(error: BaseException) -> tuple[int, str] | None:
             return 2, str(error)
         case ModuleNotFoundError():  # an optional requirement of Lightning or of a class
             return 1, str(error)
+        case _ if (package := type(error).__module__.partition(".")[0]) in LOGGER_PACKAGES:
+            return 1, f"{package} failed: {error}"
         case SIGTERMException():
             return 143, "stopped by SIGTERM"
         case KeyboardInterrupt() | SystemExit(__context__=KeyboardInterrupt()):

@@ -79,6 +79,23 @@ def test_wandb_offline() -> None:
     assert [row["trainer/global_step"] for row in resumed] == [2]
 
 
+@pytest.mark.usefixtures("workdir")
+def test_wandb_without_a_key_is_one_sentence() -> None:
+    pytest.importorskip("wandb")
+    process = subprocess.run(
+        command("fit", *SHORT, "--trainer.logger=WandbLogger"),
+        env={**environment(), "NETRC": os.devnull, "WANDB_API_KEY": ""},
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+    )
+    assert process.returncode == 1
+    last = process.stderr.splitlines()[-1]
+    assert last == "error: wandb failed: No API key configured. Use `wandb login` to log in."
+    assert "Traceback" not in process.stderr
+    assert names(Path()) == set()
+
+
 @pytest.fixture(params=["sqlite", "folder"])
 def mlflow_uri(request: pytest.FixtureRequest, workdir: Path) -> str:
     pytest.importorskip("mlflow")
