@@ -101,6 +101,7 @@ def test_a_file_that_cannot_be_written_is_one_warning(
     assert caplog.messages == [
         f"cannot write the figure {tmp_path}/chart.png (Is a directory); the run continues"
     ]
+    logger.finalize("success")
     assert steps(logger.log_dir) == {"figures/chart": [1, 2]}  # the loggers get it
 
 
@@ -120,6 +121,7 @@ def test_a_failing_logger_is_one_warning(
     assert caplog.messages == [
         "FakeWandbLogger did not log the figure chart: server not found; the run continues"
     ]
+    tensorboard.finalize("success")
     assert steps(tensorboard.log_dir) == {"figures/chart": [1, 2]}
 
 
