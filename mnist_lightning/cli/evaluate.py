@@ -48,8 +48,9 @@ def skip_test(session: Session) -> dict[str, Any]:
     Returns:
         The content of ``results.json``.
     """
-    results = _write_results(session, session.validation_metrics())
-    print_result(session, "Validation", [session.validation_metrics()])
+    metrics = session.validation_metrics()
+    results = _write_results(session, metrics)
+    print_result(session, "Validation", [metrics])
     print_places(session)
     return results
 
