@@ -155,7 +155,7 @@ class MNISTClassifier(CUDAGraphModule):
         images, labels = batch[:2]
         loss, logits = self.compute_or_replay(images, labels)
         # Sharpness-aware minimization runs this step a second time, at a neighbour of the weights.
-        if not (self.sam_radius and is_perturbed(self.optimizers(use_pl_optimizer=False))):
+        if not is_perturbed(self):
             self._log_metrics(self.train_metrics, loss, logits, labels)
         return loss
 

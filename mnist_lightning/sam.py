@@ -5,6 +5,7 @@ from typing import Any
 
 import torch
 from lightning.fabric.utilities.exceptions import MisconfigurationException
+from lightning.pytorch import LightningModule
 from torch import Tensor, nn
 from torch.optim import AdamW
 from typing_extensions import override
@@ -82,6 +83,22 @@ class SharpnessAwareAdamW(AdamW):
         return loss
 
 
-def is_perturbed(optimizer: object) -> bool:
-    """Returns whether an optimizer is computing the gradients at a neighbour of the weights."""
-    return isinstance(optimizer, SharpnessAwareAdamW) and optimizer.is_perturbed
+def is_perturbed(module: LightningModule) -> bool:
+    """Returns whether a training step computes the gradients at a neighbour of the weights.
+
+    Args:
+        module: A module that is being trained.
+
+    Raises:
+        MisconfigurationException: If gradients are accumulated; Lightning would add those at the
+            neighbour to those at the weights.
+    """
+    optimizer = module.optimizers(use_pl_optimizer=False)
+    if not isinstance(optimizer, SharpnessAwareAdamW):
+        return False
+    if module.trainer.accumulate_grad_batches != 1:
+        raise MisconfigurationException(
+            "sharpness-aware minimization does not support accumulate_grad_batches; choose a "
+            "larger batch size instead"
+        )
+    return optimizer.is_perturbed

@@ -49,20 +49,13 @@ def layouts(folder: str | Path) -> dict[str, dict[str, list[str]]]:
     }
 
 
-def hparams(folder: str | Path) -> tuple[dict[str, Any], list[str]]:
-    """Returns a run's hyperparameters and names of metrics, as the tab HParams shows them."""
+def hparams(folder: str | Path) -> dict[str, Any]:
+    """Returns the hyperparameters of a run."""
     contents = _load(folder).summary_metadata
     values = HParamsPluginData.FromString(
         contents["_hparams_/session_start_info"].plugin_data.content
     ).session_start_info.hparams
-    columns = HParamsPluginData.FromString(
-        contents["_hparams_/experiment"].plugin_data.content
-    ).experiment
-    assert {column.name for column in columns.hparam_infos} == set(values)
-    return (
-        {name: getattr(value, value.WhichOneof("kind")) for name, value in values.items()},
-        [metric.name.tag for metric in columns.metric_infos],
-    )
+    return {name: getattr(value, value.WhichOneof("kind")) for name, value in values.items()}
 
 
 def graph(folder: str | Path) -> list[str]:

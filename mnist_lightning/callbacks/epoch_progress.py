@@ -26,7 +26,14 @@ class EpochProgress(TQDMProgressBar):
     @override
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         super().setup(trainer, pl_module, stage)
-        if not sys.stdout.isatty():
+        self.enable()
+
+    @override
+    def enable(self) -> None:
+        """Enables the bar, in a terminal only; Lightning's tuners call this method, too."""
+        if sys.stdout.isatty():
+            super().enable()
+        else:
             self.disable()
 
     @override
@@ -68,7 +75,7 @@ class EpochProgress(TQDMProgressBar):
             return
         # Without a validation in this epoch, callback_metrics holds those of an earlier epoch.
         metrics = [
-            f"{name} {float(value):.4f}"
+            f"{name} {_format(float(value))}"
             for name, value in trainer.callback_metrics.items()
             if value is not self._previous_metrics.get(name)
         ]
@@ -88,6 +95,10 @@ class EpochProgress(TQDMProgressBar):
     @override
     def get_metrics(self, trainer: Trainer, pl_module: LightningModule) -> dict[str, Any]:
         return {}  # the lines above the bar show them
+
+
+def _format(value: float) -> str:
+    return f"{value:.4f}" if abs(value) >= 0.001 else f"{value:.3g}"  # such as a learning rate
 
 
 def _epoch_label(trainer: Trainer) -> str:

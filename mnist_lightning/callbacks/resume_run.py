@@ -17,9 +17,11 @@ class ResumeRun(Callback):
 
     Args:
         loggers: The loggers of the run, before they are used: a CSVLogger deletes an existing file.
+        uses_epochs: Whether their x axis is the number of epochs, instead of the optimizer step.
     """
 
-    def __init__(self, loggers: Iterable[Logger] = ()) -> None:
+    def __init__(self, loggers: Iterable[Logger] = (), uses_epochs: bool = True) -> None:
+        self._uses_epochs = uses_epochs
         self._rows = {
             logger: read_rows(logger) for logger in loggers if isinstance(logger, CSVLogger)
         }
@@ -35,10 +37,12 @@ class ResumeRun(Callback):
                     f"{schedule.total_steps} steps instead of {steps:g}; resume it with the "
                     "options it was started with"
                 )
+        # Lightning counts steps from zero.
+        last_step = trainer.current_epoch if self._uses_epochs else trainer.global_step - 1
         for logger in trainer.loggers:
             if isinstance(logger, TensorBoardLogger):
-                forget_after(logger, trainer.current_epoch)
+                forget_after(logger, last_step)
         for csv_logger, rows in self._rows.items():
             for step, metrics in rows:
-                if step <= trainer.current_epoch:
+                if step <= last_step:
                     csv_logger.log_metrics(metrics, step)

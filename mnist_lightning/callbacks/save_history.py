@@ -29,6 +29,8 @@ class SaveHistory(Callback):
 
     def __init__(self) -> None:
         self.rows: list[Row] = []
+        self._validation_metrics: Row = {}
+        self._validated_step = -1
         self._previous: dict[str, Any] = {}
         self._start_seconds = 0.0
 
@@ -45,6 +47,25 @@ class SaveHistory(Callback):
     def _start_epoch(self, trainer: Trainer) -> None:
         self._start_seconds = time.monotonic()
         self._previous = dict(trainer.callback_metrics)
+
+    @override
+    def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        metrics = trainer.callback_metrics.items()
+        self._validation_metrics = {
+            name: float(value) for name, value in metrics if name.startswith("val/")
+        }
+        self._validated_step = trainer.global_step
+
+    def validation_metrics(self, trainer: Trainer) -> Row:
+        """Returns the validation metrics of exactly the current weights, or none."""
+        is_validated = trainer.global_step == self._validated_step
+        return self._validation_metrics if is_validated else {}
+
+    @override
+    def on_save_checkpoint(
+        self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]
+    ) -> None:
+        checkpoint["validation_metrics"] = self.validation_metrics(trainer)
 
     @override
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:

@@ -1,9 +1,13 @@
 """Saves the config of a run."""
 
 from pathlib import Path
+from typing import Any
 
+from jsonargparse import Namespace
 from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.cli import SaveConfigCallback
+from lightning.pytorch.loggers import MLFlowLogger
+from lightning.pytorch.utilities.parsing import lightning_setattr
 from typing_extensions import override
 
 from mnist_lightning.datamodule import MNISTDataModule
@@ -11,15 +15,22 @@ from mnist_lightning.errors import UserError
 from mnist_lightning.files import write_atomically
 from mnist_lightning.runs.tensorboard import EpochTensorBoardLogger
 
-NOT_HYPERPARAMETERS = ("cuda_graph", "data_dir", "mirrors", "num_classes")
+NOT_HYPERPARAMETERS = ("cuda_graph", "data_dir", "learning_rate", "mirrors", "num_classes")
+
+
+def optimizer_options(config: Namespace) -> dict[str, Any]:
+    """Returns the chosen optimizer and schedule as plain values, such as in a config; or None."""
+    keys = ("optimizer", "lr_scheduler")
+    return {key: config[key].as_dict() if config.get(key) else None for key in keys}
 
 
 class SaveRunConfig(SaveConfigCallback):
-    """LightningCLI's callback that saves ``config.yaml``, with the data source that was used.
+    """LightningCLI's callback that saves ``config.yaml``, with the values that are used.
 
-    It also passes the hyperparameters of the config to TensorBoard. A resumed run keeps its config
-    until the first epoch is complete, because the new options may turn out to be invalid; then its
-    ``results.json`` is removed, because only a complete run has one.
+    These are the data source, and what Lightning's tuners found. It also passes the hyperparameters
+    of the config to TensorBoard, and saves the optimizer in checkpoints. A resumed run keeps its
+    config until the first epoch is complete, because the new options may turn out to be invalid;
+    then its ``results.json`` is removed, because only a complete run has one.
 
     Arguments are those of ``SaveConfigCallback``; ``overwrite`` means that the run is resumed.
     """
@@ -30,13 +41,63 @@ class SaveRunConfig(SaveConfigCallback):
         if isinstance(datamodule, MNISTDataModule) and "source" in self.config.data:
             self.config.data.source = datamodule.source
         self._folder = Path(trainer.log_dir or "")  # a broadcast, so every process must ask
-        hparams = vars(self.config.data) | vars(self.config.model)
-        hparams = {name: hparams[name] for name in hparams if name not in NOT_HYPERPARAMETERS}
-        for logger in trainer.loggers:
-            if isinstance(logger, EpochTensorBoardLogger):
-                logger.run_hparams = hparams | {"seed": self.config.seed_everything}
         if not self.overwrite:
             super().setup(trainer, pl_module, stage)
+
+    @override
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        found_values = self._update_tuned_options(trainer, pl_module)
+        if found_values and trainer.is_global_zero:
+            self._write_config()
+        for logger in trainer.loggers:
+            if isinstance(logger, EpochTensorBoardLogger):
+                logger.run_hparams = self._hparams()
+            elif found_values and not isinstance(logger, MLFlowLogger):  # it rejects new values
+                logger.log_hyperparams(found_values)
+
+    def _update_tuned_options(
+        self, trainer: Trainer, pl_module: LightningModule
+    ) -> dict[str, float]:
+        """Returns the values that Lightning's tuners found after the config was saved."""
+        owners = {"learning_rate": ("model", pl_module), "batch_size": ("data", trainer.datamodule)}  # type: ignore[attr-defined]
+        found_values = {}
+        for name, (group, owner) in owners.items():
+            value, options = getattr(owner, name, None), self.config[group]
+            if name in options and value is not None and value != options[name]:
+                found_values[name] = value
+                if name == "learning_rate" and self.config.get("optimizer"):
+                    lightning_setattr(pl_module, name, options[name])  # it has no effect
+                    options, name = self.config.optimizer.init_args, "lr"
+                options[name] = value
+        if found_values:
+            trainer.strategy.setup_optimizers(trainer)  # a schedule depends on these values
+        return found_values
+
+    def _hparams(self) -> dict[str, Any]:
+        """Returns the hyperparameters; TensorBoard sorts them by name if no run differs."""
+        config = self.config
+        settings = {**vars(config.data), **vars(config.model)}
+        for key, chosen in optimizer_options(config).items():
+            if chosen:
+                settings[key] = chosen["class_path"].rpartition(".")[2]
+                arguments = chosen.get("init_args", {}).items()
+                settings |= {f"{key}.{name}": value for name, value in arguments}
+        hparams = {
+            "epochs": config.trainer.max_epochs,
+            "learning_rate": settings.pop("optimizer.lr", config.model.get("learning_rate")),
+            "seed": config.seed_everything,
+        }
+        return hparams | {
+            f"settings/{name}": value
+            for name, value in settings.items()
+            if name not in NOT_HYPERPARAMETERS
+        }
+
+    @override
+    def on_save_checkpoint(
+        self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]
+    ) -> None:
+        checkpoint["optimizer_options"] = optimizer_options(self.config)
 
     @override
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -53,4 +114,8 @@ class SaveRunConfig(SaveConfigCallback):
                 f"{path} belongs to another run; choose another --trainer.logger.save_dir"
             )
         path.parent.mkdir(parents=True, exist_ok=True)
-        write_atomically(path, self.parser.dump(self.config, skip_none=False).encode())
+        self._write_config()
+
+    def _write_config(self) -> None:
+        text = self.parser.dump(self.config, skip_none=False)
+        write_atomically(self._folder / self.config_filename, text.encode())

@@ -25,6 +25,7 @@ LOGGER_PACKAGES = ("comet_ml", "litlogger", "mlflow", "wandb")
 QUIET_LOGGERS = (
     "lightning.fabric.utilities.seed",
     "lightning.pytorch.accelerators.cuda",
+    "lightning.pytorch.trainer.connectors.checkpoint_connector",
     "lightning.pytorch.trainer.connectors.signal_connector",
     "lightning.pytorch.utilities.rank_zero",
 )
@@ -140,6 +141,8 @@ def _ignored_warnings() -> Iterator[None]:
         # A resumed run writes into its own folder.
         for folder in ("Checkpoint directory", "Experiment logs directory"):
             warnings.filterwarnings("ignore", f"{folder} .* exists and is not empty")
+        # The first line of a fit says that it resumes within an epoch.
+        warnings.filterwarnings("ignore", "You're resuming from a checkpoint that ended before")
         # The names of pictures may have characters that matplotlib's font lacks.
         warnings.filterwarnings("ignore", "Glyph .* missing from font")
         # Pillow warns of oddities in pictures that it can read.

@@ -7,7 +7,13 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from lightning.pytorch.callbacks import LambdaCallback
+from lightning.pytorch import Trainer
+from lightning.pytorch.callbacks import (
+    EarlyStopping,
+    LambdaCallback,
+    StochasticWeightAveraging,
+    Timer,
+)
 from lightning.pytorch.utilities.exceptions import SIGTERMException
 
 from mnist_lightning.callbacks.idle_hooks import skip_idle_hooks
@@ -17,6 +23,7 @@ from mnist_lightning.cli.evaluate import skip_test, test
 from mnist_lightning.cli.processes import is_connection_lost
 from mnist_lightning.cli.session import Session
 from mnist_lightning.cli.summary import print_line
+from mnist_lightning.cli.trainer_defaults import TUNERS
 from mnist_lightning.errors import CheckpointError
 from mnist_lightning.runs.checkpoints import read_checkpoint
 from mnist_lightning.runs.folder import Run
@@ -46,6 +53,11 @@ def fit(
     announce = LambdaCallback(on_fit_start=lambda trainer, model: _print_start(session))
     trainer.callbacks.append(announce)  # type: ignore[attr-defined]
     skip_idle_hooks(trainer.callbacks)  # type: ignore[attr-defined]
+    if any(isinstance(c, StochasticWeightAveraging) for c in trainer.callbacks):  # type: ignore[attr-defined]
+        log.warning(
+            "The weights that StochasticWeightAveraging averages are neither validated nor saved "
+            "nor tested; use lightning.pytorch.callbacks.WeightAveraging instead"
+        )
     with _resume_hint(session, run, root):
         resumed = session.weights if session.resumes else None
         trainer.fit(
@@ -58,6 +70,11 @@ def fit(
             print_line("The run was already complete; raise --trainer.max_epochs to continue it")
             if folder is not None and (folder / "results.json").exists():
                 trainer.loggers = []  # the test is logged already
+        # Lightning's tuners would run again before the test.
+        callbacks = trainer.callbacks  # type: ignore[attr-defined]
+        trainer.callbacks = [c for c in callbacks if not isinstance(c, TUNERS)]  # type: ignore[attr-defined]
+        if reason := _stop_reason(trainer):
+            print_line(f"Stopped after {trainer.global_step:,} steps: {reason}")
         session.weights = _saved_weights(session)
         if session.weights:
             session.weights.load_into(session.model)
@@ -71,7 +88,8 @@ def _print_start(session: Session) -> None:
     if session.from_pretrained:
         origin = " from the pretrained weights"
     elif weights is not None and weights.is_trained:
-        start = f"Resuming after epoch {weights.epochs}:"
+        place = "within" if weights.is_within_epoch else "after"
+        start = f"Resuming {place} epoch {weights.epochs}:"
     network = f"{_describe_network(session.model)}{origin}"
     images = ""
     if hasattr(data, "train_set"):  # a subclass may have loaders only
@@ -82,10 +100,10 @@ def _print_start(session: Session) -> None:
     if trainer.world_size > 1:
         device = f"{trainer.world_size} processes on {trainer.strategy.root_device.type}"
     folder = session.folder
-    place = f"run folder {folder}" if folder else "no run folder"
+    output = f"run folder {folder}" if folder else "no run folder"
     # One call, so that a script that reads only the first line does not stop the run here.
     print_line(
-        f"{start} {network} on {data.dataset_name}{images}\n{device}, seed {session.seed}, {place}"
+        f"{start} {network} on {data.dataset_name}{images}\n{device}, seed {session.seed}, {output}"
     )
 
 
@@ -95,6 +113,20 @@ def _describe_network(model: MNISTClassifier) -> str:
     trainable = sum(parameter.numel() for parameter in parameters if parameter.requires_grad)
     trained = "all" if trainable == total else f"{trainable:,} of them"
     return f"{type(model.network).__name__} ({total:,} parameters, {trained} trainable)"
+
+
+def _stop_reason(trainer: Trainer) -> str | None:
+    """Returns why a fit ended before its last epoch; None if it did not."""
+    if trainer.global_step == trainer.max_steps:
+        return "this is --trainer.max_steps"
+    if not trainer.should_stop:
+        return None
+    for callback in trainer.callbacks:  # type: ignore[attr-defined]
+        if isinstance(callback, EarlyStopping) and callback.stopping_reason_message:
+            return callback.stopping_reason_message.removesuffix(" Signaling Trainer to stop.")
+        if isinstance(callback, Timer) and (callback.time_remaining() or 0) < 0:
+            return "the time limit was reached"
+    return "a callback requested it"
 
 
 def _saved_weights(session: Session) -> Weights | None:

@@ -73,6 +73,11 @@ CKPT_PATH_HELP = (
     "new one; with pretrained it starts a new training from those weights. The other commands use "
     "best by default."
 )
+# Lightning's text says that the default is 1,000.
+MAX_EPOCHS_HELP = """\
+                        Number of epochs; -1 for no limit. The default, null,
+                        is 10, or no limit together with max_steps or
+                        max_time. (type: Optional[int], default: null)"""
 # The options of the command itself first, then those of the groups in this order.
 FIRST_OPTIONS = ("--format", "--data", "--model", "--trainer")
 
@@ -115,9 +120,14 @@ def describe_only(text: str) -> str:
 def arrange_help(text: str) -> str:
     """Returns the help of a command with the options of the data first and the general ones last.
 
-    It omits the names of all modules of torch, which fill ten pages.
+    It omits the names of all modules of torch, which fill ten pages, and of its optimizers.
     """
-    text = re.sub(r",\s+known\s+subclasses:\s+torch\.nn\.Module,[^)]*", "", text)
+    text = re.sub(r",\s+known\s+subclasses:\s+torch\.(?:nn|optim)\.[^)]*", "", text)
+    if "--optimizer CONFIG" not in text:  # hidden, but jsonargparse shows how to get help about it
+        hidden = r"\n  --(?:optimizer|lr_scheduler)\.help .*?(?=\n  -|\n\n|\Z)"
+        text = re.sub(hidden, "", text, flags=re.DOTALL)
+    max_epochs = r"(--trainer\.max_epochs MAX_EPOCHS\n).*?(?=\n  --)"
+    text = re.sub(max_epochs, rf"\1{MAX_EPOCHS_HELP}", text, count=1, flags=re.DOTALL)
     head, *groups = re.split(r"\n\n(?=\S.*:\n  -)", text.rstrip())
     return "\n\n".join([head, *sorted(groups, key=_position)]) + "\n"
 

@@ -35,6 +35,7 @@ from mnist_lightning.cli import evaluate, export, fit, predict
 from mnist_lightning.cli.compatibility import check_compatibility
 from mnist_lightning.cli.console import console
 from mnist_lightning.cli.help import CKPT_PATH_HELP, parser_texts
+from mnist_lightning.cli.optimizers import add_optimizer_arguments, use_optimizer
 from mnist_lightning.cli.options import parse_options, resumes, resumes_in_place
 from mnist_lightning.cli.parser import OneSentenceParser, describe_rejection
 from mnist_lightning.cli.processes import check_strategy, kill_child_processes, leave_process_group
@@ -52,6 +53,7 @@ from mnist_lightning.datamodule import MNISTDataModule
 from mnist_lightning.errors import InvalidArgumentError, UsageError, check_integer
 from mnist_lightning.figures.publish import is_dry_run
 from mnist_lightning.runs.folder import Run
+from mnist_lightning.runs.loggers import use_epochs, uses_epochs
 from mnist_lightning.runs.weights import Weights
 
 
@@ -151,6 +153,7 @@ class MNISTCLI(LightningCLI):
             default=True,
             help="Whether to test the weights after the training." if is_fit else SUPPRESS,
         )
+        add_optimizer_arguments(parser, is_fit)
         with suppress(KeyError):  # a subclass may have other options
             parser.set_defaults({"model.num_classes": None})  # that of the data
 
@@ -216,9 +219,12 @@ class MNISTCLI(LightningCLI):
             *default_callbacks(self.subcommand, options, self.weights),
         ]
         try:
-            return super().instantiate_trainer(**kwargs)
+            trainer = super().instantiate_trainer(**kwargs)
         except (ValueError, MisconfigurationException) as error:
             raise UsageError(f"the Trainer rejected its options: {error}") from error
+        for logger in trainer.loggers if uses_epochs(options) else ():
+            use_epochs(logger, trainer)
+        return trainer
 
     @override
     def after_instantiate_classes(self) -> None:
@@ -229,6 +235,7 @@ class MNISTCLI(LightningCLI):
         check_compatibility(self.model, self.datamodule)
         if self.model.example_input_array is None and type(self.datamodule) is MNISTDataModule:
             self.model.example_input_array = torch.zeros(1, 1, 28, 28)  # for TensorBoard's graph
+        use_optimizer(self.model, self.options)
         if self.weights is not None:
             self.weights.load_into(self.model)
 

@@ -2,12 +2,14 @@
 
 import unicodedata
 from pathlib import Path
+from typing import Any
 
 import yaml
 from jsonargparse import Namespace
 from lightning.pytorch.cli import LightningArgumentParser
 
 from mnist_lightning.cli.configs import resolve_configs
+from mnist_lightning.cli.optimizers import check_optimizer, check_resumed_optimizer
 from mnist_lightning.cli.parser import OneSentenceParser
 from mnist_lightning.cli.variables import errors_name_variables, options_of_environment
 from mnist_lightning.errors import (
@@ -18,6 +20,7 @@ from mnist_lightning.errors import (
 )
 from mnist_lightning.runs.weights import Weights, find_weights
 
+DEFAULT_MAX_EPOCHS = 10  # unless the run has another limit
 LOGGER_FOLDER = "--trainer.logger.save_dir"
 
 
@@ -58,7 +61,12 @@ def parse_options(
     option_names = {arg.partition("=")[0] for arg in own_args}
     with errors_name_variables(command, set(variables) - option_names):
         user_args = resolve_configs([*variables.values(), *own_args])
-        return _parse_with_weights(parser, resolve_configs(args[:start]), user_args)
+        config, weights = _parse_with_weights(parser, resolve_configs(args[:start]), user_args)
+    trainer = config[config.subcommand].trainer
+    if trainer.max_epochs is None:
+        has_other_limit = trainer.max_steps != -1 or trainer.max_time is not None
+        trainer.max_epochs = -1 if has_other_limit else DEFAULT_MAX_EPOCHS
+    return config, weights
 
 
 def _check_encoding(args: list[str]) -> None:
@@ -68,7 +76,7 @@ def _check_encoding(args: list[str]) -> None:
 
 
 def _parse_with_weights(
-    parser: LightningArgumentParser, command_args: list[str], user_args: list[str]
+    parser: OneSentenceParser, command_args: list[str], user_args: list[str]
 ) -> tuple[Namespace, Weights | None]:
     try:
         config = parser.parse_args([*command_args, *user_args] or ["--help"])
@@ -81,6 +89,7 @@ def _parse_with_weights(
     subcommand = config.subcommand
     options = config[subcommand]
     check_integer("--seed_everything", options.seed_everything, 0, 2**32 - 1)
+    check_optimizer(options, parser, {arg.partition("=")[0] for arg in user_args})
     name = options.ckpt_path
     if name == "":
         raise InvalidArgumentError("--ckpt_path", name, "use best, last, pretrained or a path")
@@ -130,12 +139,13 @@ def _config_of(
     if omits_data or weights.is_pretrained:  # used on other images than they were trained on
         options["data"].pop("source", None)
         options["data"].pop("emnist_split", None)
-    return yaml.safe_dump(
-        {
-            group: {name: value for name, value in values.items() if name in accepted[group]}
-            for group, values in options.items()
-        }
-    )
+    config: dict[str, Any] = {
+        group: {name: value for name, value in values.items() if name in accepted[group]}
+        for group, values in options.items()
+    }
+    if weights.name == "best":
+        config |= weights.optimizer_options()
+    return yaml.safe_dump(config)
 
 
 def _check_resume(weights: Weights, options: Namespace) -> None:
@@ -152,3 +162,4 @@ def _check_resume(weights: Weights, options: Namespace) -> None:
                 value,
                 f"a resumed run keeps its own, {saved}, which is part of the optimizer state",
             )
+    check_resumed_optimizer(options, weights.optimizer_options())

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from numbers import Number
 from typing import Any, NoReturn
 
+import torch
 from jsonargparse.typing import register_type
 from lightning.pytorch.cli import LightningArgumentParser
 from typing_extensions import override
@@ -43,6 +44,8 @@ register_type(
     type_check=lambda value, _: isinstance(value, int | float),
     fail_already_registered=False,
 )
+# The default of an argument of StochasticWeightAveraging, which jsonargparse cannot save.
+register_type(torch.device, fail_already_registered=False)
 
 
 class OneSentenceParser(LightningArgumentParser):
@@ -118,13 +121,22 @@ def _class_problem(option: str, message: str) -> str | None:
     """
     if problem := re.search(r"Problem with given class_path '(.+?)':\s+(.+)", message):
         return f"--{option}: cannot import {problem[1]}: {problem[2]}"
+    if base := re.search(r"Import path does not correspond to a subclass of (\w+)", message):
+        value = re.search(r"Given value: (.*)", message)
+        return f"--{option} is {value[1] if value else ''!r}; it must be a subclass of {base[1]}"
     if missing := re.search(r"- (--\w.*) (?:is|are) missing;", message):
         return f"--{option} also requires {missing[1].replace('--', f'--{option}.')}"
     if invalid := re.search(r"- --(\w.*)", message):
         return f"--{option}.{invalid[1]}"
-    if unknown := re.search(r"Option '(.+)' is not accepted(?:; did you mean (.+)\?)?", message):
-        suggestion = f"; did you mean --{option}.{unknown[2]}?" if unknown[2] else ""
-        return _with_hint(f"unrecognized arguments: --{option}.{unknown[1]}{suggestion}")
+    if near := re.search(r"Option '(.+)' is not accepted; did you mean (.+)\?", message):
+        return f"unrecognized arguments: --{option}.{near[1]}; did you mean --{option}.{near[2]}?"
+    if nested := re.search(r"NestedArg\(key='(.+?)'", message):
+        return _with_hint(
+            f"unrecognized arguments: --{option}.{nested[1]}; it must be an argument of the class, "
+            f"which comes first: --{option} CLASS"
+        )
+    if unknown := re.search(r"Option '(.+)' is not accepted", message):
+        return _with_hint(f"unrecognized arguments: --{option}.{unknown[1]}")
     return None
 
 

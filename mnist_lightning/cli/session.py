@@ -5,7 +5,7 @@ from pathlib import Path
 
 from lightning.pytorch import Trainer
 
-from mnist_lightning.callbacks.save_history import FILE_NAME, read_history
+from mnist_lightning.callbacks.save_history import SaveHistory
 from mnist_lightning.classifier import MNISTClassifier
 from mnist_lightning.datamodule import MNISTDataModule
 from mnist_lightning.files import write_atomically
@@ -54,11 +54,13 @@ class Session:
         return self.weights is not None or self.trainer.global_step > 0
 
     def validation_metrics(self) -> dict[str, float]:
-        """Returns the validation metrics of the weights, from the history of their run."""
-        folder = self.weights.run_folder if self.weights else self.folder
-        rows = read_history(folder / FILE_NAME) if folder else []
-        row = next((row for row in rows if row["epoch"] == self.epochs), {})
-        return {name: value for name, value in row.items() if name.startswith("val/")}
+        """Returns the validation metrics of the weights, if they were validated."""
+        if self.weights is not None:
+            return self.weights.validation_metrics
+        for callback in self.trainer.callbacks:  # type: ignore[attr-defined]
+            if isinstance(callback, SaveHistory):
+                return callback.validation_metrics(self.trainer)
+        return {}
 
     def write(self, name: str, text: str) -> None:
         """Writes a text file into the run folder, in the first process only."""

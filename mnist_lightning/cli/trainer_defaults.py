@@ -8,7 +8,13 @@ from typing import Any
 
 from jsonargparse import Namespace
 from lightning.pytorch import Callback
-from lightning.pytorch.callbacks import ProgressBar
+from lightning.pytorch.callbacks import (
+    BatchSizeFinder,
+    DeviceStatsMonitor,
+    LearningRateFinder,
+    LearningRateMonitor,
+    ProgressBar,
+)
 from lightning.pytorch.plugins import CheckpointIO
 from lightning.pytorch.utilities import rank_zero_only
 
@@ -32,7 +38,7 @@ from mnist_lightning.cli.options import resumes, resumes_in_place
 from mnist_lightning.runs.checkpoints import RunCheckpointIO
 from mnist_lightning.runs.environment import logger_versions
 from mnist_lightning.runs.folder import Run
-from mnist_lightning.runs.loggers import run_arguments, use_epochs
+from mnist_lightning.runs.loggers import run_arguments, uses_epochs
 from mnist_lightning.runs.tensorboard import EpochTensorBoardLogger
 from mnist_lightning.runs.weights import Weights
 
@@ -40,9 +46,12 @@ TRAINER_DEFAULTS = {
     "devices": 1,
     "enable_model_summary": False,
     "log_every_n_steps": 0,  # metrics are logged once per epoch
-    "max_epochs": 10,
     "num_sanity_val_steps": 0,
 }
+
+TUNERS = (BatchSizeFinder, LearningRateFinder)
+STEP_LOGGING = (DeviceStatsMonitor, LearningRateMonitor)
+LOG_EVERY_N_STEPS = 10  # with callbacks that log within an epoch
 
 
 def open_run(subcommand: str, options: Namespace, weights: Weights | None) -> Run | None:
@@ -109,21 +118,25 @@ def trainer_options(subcommand: str, options: Namespace, run: Run | None) -> dic
         run: The run folder, if there is one.
     """
     replacements: dict[str, Any] = {"plugins": _as_list(options.plugins)}
+    of_user = _as_list(options.callbacks)
+    if run and not run.is_new:  # their results are in its config
+        replacements["callbacks"] = [c for c in of_user if not isinstance(c, TUNERS)]
     if not any(isinstance(plugin, CheckpointIO) for plugin in replacements["plugins"]):
         replacements["plugins"].append(RunCheckpointIO())
     if run:
         replacements["default_root_dir"] = str(run.path)
+    if options.log_every_n_steps == 0 and any(isinstance(c, STEP_LOGGING) for c in of_user):
+        replacements["log_every_n_steps"] = LOG_EVERY_N_STEPS
     if options.logger not in (None, True, False):
-        for logger in _as_list(options.logger):
-            if not isinstance(logger, EpochTensorBoardLogger):
-                use_epochs(logger)
         return replacements
     replacements["logger"] = False
     if subcommand == "fit" and options.logger is not False and not options.fast_dev_run:
         root = run.path.parents[1] if run else Path(options.default_root_dir or "")
         version = run.path.name if run else None
         is_new = run is None or run.is_new
-        replacements["logger"] = EpochTensorBoardLogger(root, version=version, log_graph=is_new)
+        replacements["logger"] = EpochTensorBoardLogger(
+            root, version=version, log_graph=is_new, uses_epochs=uses_epochs(options)
+        )
     return replacements
 
 
@@ -151,7 +164,7 @@ def default_callbacks(
             ProbabilityMetrics(),
         ]
     if resumes(subcommand, weights):
-        callbacks.append(ResumeRun(_as_list(options.logger)))
+        callbacks.append(ResumeRun(_as_list(options.logger), uses_epochs(options)))
     if subcommand == "fit":
         callbacks += [StopOnDivergence(), SaveHistory()]
     of_user = _as_list(options.callbacks)

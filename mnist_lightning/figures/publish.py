@@ -23,6 +23,7 @@ from tensorboard.compat.proto.summary_pb2 import Summary
 from mnist_lightning.figures.notebook import show_figures_of_cells, show_in_notebook
 from mnist_lightning.figures.style import STYLE
 from mnist_lightning.files import write_atomically
+from mnist_lightning.runs.loggers import uses_epochs
 from mnist_lightning.runs.tensorboard import write_summary
 
 log = logging.getLogger(__name__)
@@ -45,7 +46,8 @@ def publish(
         draw: Returns the figure.
         name: Name of the PNG file, without suffix.
         tag: Name of the image in the loggers, in the group ``figures``.
-        epoch: Number of completed epochs; the step of the image in the loggers.
+        epoch: Number of completed epochs; the step of the image in the loggers, unless there are
+            several validations per epoch.
 
     A notebook shows the figure, and updates it in place when it is drawn again.
 
@@ -64,10 +66,11 @@ def publish(
             write_atomically(path, png)
         except OSError as error:
             _warn_once(f"cannot write the figure {path} ({error.strerror}); the run continues")
+    step = epoch if uses_epochs(trainer) else trainer.global_step
     show_in_notebook(png, f"{id(trainer)} {tag}")
     for logger in trainer.loggers:
         try:
-            _send(logger, figure, png, path, f"figures/{tag}", epoch)
+            _send(logger, figure, png, path, f"figures/{tag}", step)
         except Exception as error:  # from the network, or from a library
             _warn_once(
                 f"{type(logger).__name__} did not log the figure {name}: {error}; the run continues"
@@ -76,7 +79,7 @@ def publish(
 
 
 @STYLE
-def _send(logger: Logger, figure: Figure, png: bytes, path: Path, tag: str, epoch: int) -> None:
+def _send(logger: Logger, figure: Figure, png: bytes, path: Path, tag: str, step: int) -> None:
     """Sends a figure to a logger, if it accepts images.
 
     The group of the tag is the same for all figures, because TensorBoard shows only two groups
@@ -89,13 +92,13 @@ def _send(logger: Logger, figure: Figure, png: bytes, path: Path, tag: str, epoc
             image = Summary.Image(
                 height=height, width=width, colorspace=3, encoded_image_string=png
             )
-            write_summary(logger, Summary(value=[Summary.Value(tag=tag, image=image)]), epoch)
+            write_summary(logger, Summary(value=[Summary.Value(tag=tag, image=image)]), step)
         case WandbLogger():
-            logger.log_image(tag, [Image.open(io.BytesIO(png))], epoch)
+            logger.log_image(tag, [Image.open(io.BytesIO(png))], step)
         case MLFlowLogger():
-            logger.experiment.log_figure(logger.run_id, figure, f"{tag}/epoch_{epoch:04d}.png")
+            logger.experiment.log_figure(logger.run_id, figure, f"{tag}/step_{step:04d}.png")
         case CometLogger():
-            logger.experiment.log_figure(tag, figure, step=epoch)
+            logger.experiment.log_figure(tag, figure, step=step)
         case LitLogger():
             logger.log_file(str(path))
 

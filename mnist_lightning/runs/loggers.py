@@ -5,6 +5,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from jsonargparse import Namespace
+from lightning.pytorch import Trainer
 from lightning.pytorch.loggers import (
     CometLogger,
     CSVLogger,
@@ -36,11 +38,29 @@ def epoch_as_step(
     return metrics, step
 
 
-def use_epochs(logger: Logger) -> None:
-    """Makes a logger log metrics against the number of completed epochs."""
+def uses_epochs(trainer: Trainer | Namespace) -> bool:
+    """Returns whether metrics are logged at most once per epoch, so that the epoch is the x axis.
+
+    Args:
+        trainer: A Trainer, or its options.
+    """
+    interval = trainer.val_check_interval
+    is_once = interval is None or (isinstance(interval, float) and interval == 1)
+    return is_once and trainer.check_val_every_n_epoch is not None
+
+
+def use_epochs(logger: Logger, trainer: Trainer) -> None:
+    """Makes a logger log metrics against the number of completed epochs.
+
+    Metrics that are logged within an epoch are logged against the optimizer step.
+    """
     log_metrics = logger.log_metrics
 
     def log_against_epochs(metrics: Mapping[str, float], step: int | None = None) -> None:
+        progress = trainer.fit_loop.epoch_loop.batch_progress.current
+        # LearningRateMonitor logs the rate of the next epoch between two epochs.
+        if trainer.state.fn == "fit" and progress.ready == progress.completed:
+            metrics = {"epoch": trainer.current_epoch, **metrics}
         log_metrics(*epoch_as_step(metrics, step))
 
     logger.log_metrics = log_against_epochs  # type: ignore[method-assign]

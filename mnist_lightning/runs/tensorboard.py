@@ -3,7 +3,6 @@
 import io
 import logging
 import warnings
-from argparse import Namespace
 from collections.abc import Mapping
 from contextlib import redirect_stdout
 from pathlib import Path
@@ -22,15 +21,13 @@ from mnist_lightning.runs.loggers import epoch_as_step
 
 log = logging.getLogger(__name__)
 
-HPARAMS_METRICS = ("test/acc", "test/loss", "val/acc", "val/loss")
-
 
 class EpochTensorBoardLogger(TensorBoardLogger):
     """A TensorBoardLogger whose x axis is the number of completed epochs.
 
     Lightning logs against the optimizer step and adds a curve named ``epoch``. With one point per
-    epoch, the epoch is the better axis and that curve is noise. The HPARAMS tab compares runs by
-    their last validation and test metrics, and the GRAPHS tab shows the network.
+    epoch, the epoch is the better axis and that curve is noise. The HPARAMS tab shows the
+    hyperparameters that differ between runs first, and the GRAPHS tab shows the network.
 
     Args:
         save_dir: Folder that contains the folder ``name``.
@@ -38,6 +35,7 @@ class EpochTensorBoardLogger(TensorBoardLogger):
         version: Name or number of the run folder; default: the next number.
         log_graph: Whether to log the graph of the model.
         default_hp_metric: Whether to log a placeholder metric, ``hp_metric``.
+        uses_epochs: Whether the x axis is the number of epochs, instead of the optimizer step.
         **kwargs: Further arguments of ``TensorBoardLogger``.
     """
 
@@ -48,42 +46,46 @@ class EpochTensorBoardLogger(TensorBoardLogger):
         version: int | str | None = None,
         log_graph: bool = True,
         default_hp_metric: bool = False,
+        uses_epochs: bool = True,
         **kwargs: Any,
     ) -> None:
         super().__init__(save_dir, name, version, log_graph, default_hp_metric, **kwargs)
         self.run_hparams: dict[str, Any] = {}
         """Hyperparameters to show instead of those that Lightning logs."""
+        self._uses_epochs = uses_epochs
         self._has_hparams = False
 
     @override
     @rank_zero_only
     def log_metrics(self, metrics: Mapping[str, float], step: int | None = None) -> None:
         """Logs metrics at the epoch that Lightning adds to them, or else at ``step``."""
-        super().log_metrics(*epoch_as_step(metrics, step))
+        self._write_hparams()
+        metrics, epoch = epoch_as_step(metrics, step)
+        super().log_metrics(metrics, epoch if self._uses_epochs else step)
 
     @override
     @rank_zero_only
-    def log_hyperparams(
-        self,
-        params: dict[str, Any] | Namespace,
-        metrics: dict[str, Any] | None = None,
-        step: int | None = None,
-    ) -> None:
-        """Logs hyperparameters for the HPARAMS tab once, although Lightning logs them twice."""
-        super().log_hyperparams(params, metrics, step)
-        if metrics or self._has_hparams:
-            return
+    def finalize(self, status: str) -> None:
+        self._write_hparams()
+        super().finalize(status)
+
+    def _write_hparams(self) -> None:
+        """Writes the hyperparameters for the HPARAMS tab, once and late: a tuner may change them.
+
+        Without the summary that lists the columns, which TensorBoard would read from one run only,
+        it collects them from all runs, and sorts them: those that differ first, then by name.
+        """
         hparams = {
             name: value
             for name, value in (self.run_hparams or self.hparams).items()
             if isinstance(value, bool | int | float | str) and not name.startswith("_")
         }
+        if self._has_hparams or not hparams:
+            return
         # Imported late, because commands without logging need not wait for it.
         from torch.utils.tensorboard.summary import hparams as hparams_summaries
 
-        names = dict.fromkeys(HPARAMS_METRICS, 0.0)  # the values are not used
-        experiment, session, _ = hparams_summaries(hparams, names)  # type: ignore[no-untyped-call]
-        write_summary(self, experiment)
+        _, session, _ = hparams_summaries(hparams, {})  # type: ignore[no-untyped-call]
         write_summary(self, session)
         self._has_hparams = True
 
@@ -116,10 +118,10 @@ class EpochTensorBoardLogger(TensorBoardLogger):
 
 
 @rank_zero_only
-def forget_after(logger: TensorBoardLogger, epoch: int) -> None:
-    """Makes TensorBoard discard what an interrupted run logged after this many epochs."""
+def forget_after(logger: TensorBoardLogger, step: int) -> None:
+    """Makes TensorBoard discard what an interrupted run logged after a step of its x axis."""
     start = Event(session_log=SessionLog(status=SessionLog.START))
-    logger.experiment.file_writer.add_event(start, epoch + 1)
+    logger.experiment.file_writer.add_event(start, step + 1)
 
 
 def write_summary(logger: TensorBoardLogger, summary: Summary, step: int | None = None) -> None:

@@ -77,6 +77,15 @@ class Weights:
         """Whether this is not the checkpoint that a run saves before its first step."""
         return self.steps != 0
 
+    @property
+    def is_within_epoch(self) -> bool:
+        """Whether the checkpoint was saved before its last epoch was complete."""
+        try:
+            progress = self.checkpoint["loops"]["fit_loop"]["epoch_loop.batch_progress"]
+        except (LookupError, TypeError):
+            return False
+        return progress.get("is_last_batch") is False
+
     def options(self) -> dict[str, dict[str, Any]]:
         """Returns the options of ``model`` and ``data`` that belong to the weights.
 
@@ -95,6 +104,17 @@ class Weights:
         if self.name in ("best", "last"):
             options["model"] |= self._network()
         return options
+
+    @property
+    def validation_metrics(self) -> dict[str, float]:
+        """The validation metrics of exactly these weights; empty if they were not validated."""
+        metrics = self.checkpoint.get("validation_metrics")
+        return metrics if isinstance(metrics, dict) else {}
+
+    def optimizer_options(self) -> dict[str, Any]:
+        """Returns the options ``optimizer`` and ``lr_scheduler`` of the run, for a resumed one."""
+        options = self.checkpoint.get("optimizer_options")
+        return options if isinstance(options, dict) else {}
 
     def _network(self) -> dict[str, Any]:
         try:

@@ -69,24 +69,22 @@ def test_fills_the_tabs_of_tensorboard(fitted: Run) -> None:
             "accuracy": ["^train/acc$", "^val/acc$"],
         }
     }
-    assert hparams(fitted.folder) == (
-        {
-            "batch_norm": False,
-            "batch_size": 128,
-            "dataset": "MNIST",
-            "dropout": 0.2,
-            "label_smoothing": 0.0,
-            "learning_rate": 0.001,
-            "schedule": "constant",
-            "seed": 0,
-            "source": "sample",
-            "split_seed": 0,
-            "val_fraction": 0.2,
-            "sam_radius": 0.0,
-            "weight_decay": 0.0,
-        },
-        ["test/acc", "test/loss", "val/acc", "val/loss"],
-    )
+    assert hparams(fitted.folder) == {
+        "epochs": 3,
+        "learning_rate": 0.001,
+        "seed": 0,
+        "settings/batch_norm": False,
+        "settings/batch_size": 128,
+        "settings/dataset": "MNIST",
+        "settings/dropout": 0.2,
+        "settings/label_smoothing": 0.0,
+        "settings/sam_radius": 0.0,
+        "settings/schedule": "constant",
+        "settings/source": "sample",
+        "settings/split_seed": 0,
+        "settings/val_fraction": 0.2,
+        "settings/weight_decay": 0.0,
+    }
     assert any("DigitCNN" in node for node in graph(fitted.folder))
     for tag, name in (
         ("figures/learning curves", "curves"),

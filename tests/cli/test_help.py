@@ -59,7 +59,7 @@ def test_help_shows_options_of_data_and_model_first(
     groups = list(dict.fromkeys(option.partition(".")[0] for option in options))
     first = ["format", "output"] if name == "export" else []
     general = ["help", "config", "print_config", "seed_everything", "ckpt_path"]
-    general += ["test_after_fit"] if name == "fit" else []
+    general += ["test_after_fit", "optimizer", "lr_scheduler"] if name == "fit" else []
     assert groups == [*first, "data", "model", "trainer", *general]
 
 
@@ -70,6 +70,8 @@ def test_help_is_short_and_describes_the_options(capsys: pytest.CaptureFixture[s
     assert "--data.val_fraction VAL_FRACTION Fraction of the training images held out" in words
     assert "--ckpt_path CKPT_PATH Weights to load: best or last (of the newest run)" in words
     assert "Recipes for --config: best, fashion, fast, gpu, notebook, quick" in words
+    assert "--trainer.max_epochs MAX_EPOCHS Number of epochs; -1 for no limit." in words
+    assert "torch.optim.lr_scheduler.StepLR" not in words  # a page of classes
 
 
 def test_help_of_a_class_shows_its_options(capsys: pytest.CaptureFixture[str]) -> None:

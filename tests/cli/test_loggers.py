@@ -124,7 +124,7 @@ def test_mlflow(mlflow_uri: str, monkeypatch: pytest.MonkeyPatch) -> None:
     folders = {item.path for item in client.list_artifacts(logged.info.run_id, "figures")}
     assert folders == {f"figures/{name}" for name in FIGURES}
     curves = client.list_artifacts(logged.info.run_id, "figures/learning curves")
-    assert [Path(item.path).name for item in curves] == ["epoch_0001.png", "epoch_0002.png"]
+    assert [Path(item.path).name for item in curves] == ["step_0001.png", "step_0002.png"]
 
 
 @pytest.mark.usefixtures("workdir")

@@ -112,11 +112,12 @@ def test_results_are_removed_until_the_resumed_run_is_complete(
     assert not (trained / "lightning_logs" / "version_0" / "results.json").exists()
 
 
-def test_resumes_within_an_epoch(workdir: Path) -> None:
+def test_resumes_within_an_epoch(workdir: Path, capsys: pytest.CaptureFixture[str]) -> None:
     main(["fit", "--data.source", "sample", "--trainer.max_steps", "30"])
-    with pytest.warns(UserWarning, match="ended before the epoch ended"):
-        cli = main(["fit", "--ckpt_path", "last", "--trainer.max_steps", "50"])
+    capsys.readouterr()
+    cli = main(["fit", "--ckpt_path", "last", "--trainer.max_steps", "50"])
     assert cli.trainer.global_step == 50
+    assert capsys.readouterr().out.startswith("Resuming within epoch 2: DigitCNN")
     found = steps(workdir / "lightning_logs" / "version_0")
     assert found["train/loss"] == found["val/loss"] == found["figures/learning curves"] == [1, 2]
 
