@@ -5,10 +5,17 @@ from pathlib import Path
 from typing import Any
 
 from PIL import Image
+from tensorboard.backend.event_processing.data_provider import MultiplexerDataProvider
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from tensorboard.backend.event_processing.event_file_loader import RawEventFileLoader
+from tensorboard.backend.event_processing.plugin_event_multiplexer import EventMultiplexer
 from tensorboard.compat.proto.event_pb2 import Event
+from tensorboard.context import RequestContext
+from tensorboard.plugins.base_plugin import TBContext
 from tensorboard.plugins.custom_scalar.layout_pb2 import Layout
+from tensorboard.plugins.hparams.api_pb2 import GetExperimentRequest
+from tensorboard.plugins.hparams.backend_context import Context
+from tensorboard.plugins.hparams.get_experiment import Handler
 from tensorboard.plugins.hparams.plugin_data_pb2 import HParamsPluginData
 
 
@@ -56,6 +63,16 @@ def hparams(folder: str | Path) -> dict[str, Any]:
         contents["_hparams_/session_start_info"].plugin_data.content
     ).session_start_info.hparams
     return {name: getattr(value, value.WhichOneof("kind")) for name, value in values.items()}
+
+
+def hparam_columns(root: str | Path) -> list[str]:
+    """Returns the names of hyperparameters in the order in which TensorBoard shows them."""
+    multiplexer = EventMultiplexer().AddRunsFromDirectory(str(root)).Reload()
+    provider = MultiplexerDataProvider(multiplexer, str(root))
+    backend = Context(TBContext(data_provider=provider))
+    request = GetExperimentRequest()
+    experiment = Handler(RequestContext(), backend, "", request).run()
+    return [column.name for column in experiment.hparam_infos]
 
 
 def graph(folder: str | Path) -> list[str]:

@@ -31,7 +31,9 @@ class ResumeRun(Callback):
         steps = trainer.estimated_stepping_batches
         for config in trainer.lr_scheduler_configs:
             schedule = config.scheduler
-            if isinstance(schedule, OneCycleLR) and schedule.total_steps != steps:
+            # A schedule that the user chose instead has its own number of steps.
+            is_own = getattr(pl_module, "schedule", "one_cycle") == "one_cycle"
+            if is_own and isinstance(schedule, OneCycleLR) and schedule.total_steps != steps:
                 raise MisconfigurationException(
                     f"a run with the one_cycle schedule has a fixed length, here "
                     f"{schedule.total_steps} steps instead of {steps:g}; resume it with the "

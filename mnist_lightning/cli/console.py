@@ -22,6 +22,7 @@ from mnist_lightning.cli.processes import is_connection_lost
 from mnist_lightning.errors import UserError
 
 LOGGER_PACKAGES = ("comet_ml", "litlogger", "mlflow", "wandb")
+LIBRARIES = {"lightning.": "Lightning", "torch.optim.": "torch.optim"}
 QUIET_LOGGERS = (
     "lightning.fabric.utilities.seed",
     "lightning.pytorch.accelerators.cuda",
@@ -93,15 +94,16 @@ def exit_status(error: BaseException) -> tuple[int, str] | None:
             file = error.filename or "a file of the run"
             return 1, f"cannot read or write {file} ({error.strerror})"
         case ArithmeticError() | RuntimeError() | TypeError() | ValueError():
-            if _is_raised_by_lightning(error):
-                return 2, f"Lightning rejected these options: {error}"
+            if library := _rejecting_library(error):
+                return 2, f"{library} rejected these options: {error}"
     return None
 
 
-def _is_raised_by_lightning(error: BaseException) -> bool:
-    """Returns whether Lightning raised the error; it checks some options only when it uses them."""
+def _rejecting_library(error: BaseException) -> str | None:
+    """Returns the library that raised the error, if it checks some options only on use."""
     *_, (frame, _) = traceback.walk_tb(error.__traceback__)
-    return str(frame.f_globals.get("__name__")).startswith("lightning.")
+    module = str(frame.f_globals.get("__name__"))
+    return next((name for key, name in LIBRARIES.items() if module.startswith(key)), None)
 
 
 @contextmanager

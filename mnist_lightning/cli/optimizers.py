@@ -12,8 +12,9 @@ from lightning.pytorch.cli import (
     LRSchedulerTypeTuple,
     instantiate_class,
 )
-from lightning.pytorch.utilities.types import OptimizerLRSchedulerConfig
+from lightning.pytorch.utilities.types import LRSchedulerConfigType, OptimizerLRSchedulerConfig
 from torch.optim import AdamW, Optimizer
+from torch.optim.lr_scheduler import CyclicLR, OneCycleLR
 
 from mnist_lightning.callbacks.save_run_config import optimizer_options
 from mnist_lightning.cli.compatibility import EXPECTED_ERRORS
@@ -25,9 +26,10 @@ OPTIMIZER_HELP = (
     "--optimizer SGD --optimizer.lr 0.1"
 )
 LR_SCHEDULER_HELP = (
-    "Learning rate schedule, which takes a step after each epoch: "
-    "--lr_scheduler CosineAnnealingLR --lr_scheduler.T_max 10"
+    "Learning rate schedule, which takes a step after each epoch, or after each batch if it is "
+    "OneCycleLR or CyclicLR: --lr_scheduler CosineAnnealingLR --lr_scheduler.T_max 10"
 )
+STEPWISE = (CyclicLR, OneCycleLR)  # as their documentation and Lightning recommend
 # Options of the model for its own optimizer, and what replaces them.
 REPLACED_OPTIONS = {
     "optimizer": {
@@ -148,8 +150,14 @@ def _configure(
             "--optimizer, too"
         )
     scheduler = _instantiate("lr_scheduler", optimizer, scheduler_config)
-    monitor = getattr(scheduler, "monitor", "val/loss")  # for ReduceLROnPlateau
-    return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "monitor": monitor}}
+    return {
+        "optimizer": optimizer,
+        "lr_scheduler": LRSchedulerConfigType(
+            scheduler=scheduler,
+            interval="step" if isinstance(scheduler, STEPWISE) else "epoch",
+            monitor=getattr(scheduler, "monitor", "val/loss"),  # for ReduceLROnPlateau
+        ),
+    }
 
 
 def _instantiate(key: str, argument: Any, config: dict[str, Any]) -> Any:

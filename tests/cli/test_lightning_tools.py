@@ -1,0 +1,191 @@
+"""Lightning's own tools on the command line: tuners, early stopping, averaging and monitors."""
+
+from pathlib import Path
+
+import pytest
+import torch
+from command_line import SHORT, config, names, results
+from events import hparam_columns, hparams, scalars, steps
+from torch.optim.lr_scheduler import OneCycleLR
+
+from mnist_lightning.callbacks.save_history import read_history
+from mnist_lightning.cli import main
+
+RUN = Path("lightning_logs", "version_0")
+SAMPLE = ["--data.source=sample"]
+RATE_FINDER = [
+    "--trainer.callbacks+=LearningRateFinder",
+    "--trainer.callbacks.num_training_steps=40",
+]
+SIZE_FINDER = ["--trainer.callbacks+=BatchSizeFinder", "--trainer.callbacks.max_trials=3"]
+
+
+@pytest.mark.filterwarnings("ignore:The number of training batches")
+def test_found_learning_rate_is_used_saved_and_kept(
+    workdir: Path, capsys: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
+) -> None:
+    cli = main(["fit", *SAMPLE, "--trainer.max_epochs=2", *RATE_FINDER])
+    found = cli.model.learning_rate
+    assert found != 0.001
+    assert cli.trainer.optimizers[0].param_groups[0]["lr"] == found
+    assert config(RUN)["model"]["learning_rate"] == found
+    assert hparams(RUN)["learning_rate"] == pytest.approx(found)
+    assert results(RUN)["epochs"] == 2
+    assert "it/s" not in capsys.readouterr().out  # the finder must not enable the bar
+    for name in ("last", "best"):
+        cli = main(["fit", f"--ckpt_path={name}", "--trainer.max_epochs=3"])
+        assert cli.trainer.optimizers[0].param_groups[0]["lr"] == found
+    assert caplog.text.count("Learning rate set to") == 1  # not when resuming
+
+
+def test_found_learning_rate_is_that_of_the_schedule_and_of_the_chosen_optimizer(
+    workdir: Path,
+) -> None:
+    options = [*SAMPLE, "--trainer.max_epochs=2", *RATE_FINDER]
+    cli = main(["fit", *options, "--model.schedule=one_cycle"])
+    schedule = cli.trainer.lr_scheduler_configs[0].scheduler
+    assert isinstance(schedule, OneCycleLR)
+    assert schedule.total_steps == cli.trainer.global_step == 50
+    assert schedule.optimizer.param_groups[0]["max_lr"] == cli.model.learning_rate != 0.001
+
+    cosine = ["--lr_scheduler=CosineAnnealingLR", "--lr_scheduler.T_max=9"]
+    main(["fit", *options, "--optimizer=SGD", "--optimizer.momentum=0.9", *cosine])
+    run = RUN.with_name("version_1")
+    found = config(run)["optimizer"]["init_args"]["lr"]
+    assert found != 0.001
+    assert config(run)["model"]["learning_rate"] == 0.001
+    cli = main(["fit", "--ckpt_path=last", "--trainer.max_epochs=3"])
+    assert cli.trainer.optimizers[0].param_groups[0]["initial_lr"] == found
+
+
+def test_found_batch_size_is_used_saved_and_kept(
+    workdir: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    limit = ["--trainer.max_epochs=1", "--trainer.limit_val_batches=1"]
+    cli = main(["fit", *SAMPLE, *limit, *SIZE_FINDER, "--model.schedule=one_cycle"])
+    assert config(RUN)["data"]["batch_size"] == cli.datamodule.batch_size == 8
+    assert hparams(RUN)["settings/batch_size"] == 8
+    assert results(RUN)["epochs"] == 1
+    assert caplog.text.count("Finished batch size finder") == 1  # not again before the test
+    schedule = cli.trainer.lr_scheduler_configs[0].scheduler
+    assert isinstance(schedule, OneCycleLR)
+    assert schedule.total_steps == cli.trainer.global_step == 400
+
+
+def test_reason_for_an_early_end_is_printed(
+    workdir: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    stopping = ["EarlyStopping", "--trainer.callbacks.monitor=val/loss"]
+    patience = ["--trainer.callbacks.patience=1", "--trainer.callbacks.min_delta=9"]
+    main(["fit", *SHORT, "--trainer.max_epochs=6", "--trainer.callbacks+", *stopping, *patience])
+    assert (
+        "Stopped after 10 steps: Monitored metric val/loss did not improve in the last 1 records"
+        in capsys.readouterr().out
+    )
+    assert results(RUN)["epochs"] == 2
+    main(["fit", *SAMPLE, "--trainer.max_time=00:00:00:02"])
+    out = capsys.readouterr().out
+    assert "steps: the time limit was reached" in out
+    main(["fit", *SAMPLE, "--trainer.max_epochs=1"])
+    assert "Stopped" not in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("limit", "epochs"),
+    [
+        (["--trainer.max_steps=12"], 12),
+        (["--trainer.max_steps=12", "--trainer.max_epochs=2"], 2),
+        ([], 10),
+    ],
+)
+def test_another_limit_replaces_the_default_of_ten_epochs(
+    workdir: Path, capsys: pytest.CaptureFixture[str], limit: list[str], epochs: int
+) -> None:
+    tiny = ["--trainer.limit_train_batches=1", "--trainer.limit_val_batches=1"]
+    cli = main(["fit", *SAMPLE, *tiny, "--trainer.limit_test_batches=1", *limit])
+    assert cli.trainer.current_epoch == epochs
+    assert ("this is --trainer.max_steps" in capsys.readouterr().out) == (epochs == 12)
+
+
+def test_time_limit_replaces_the_default_of_ten_epochs(workdir: Path) -> None:
+    tiny = ["--trainer.limit_train_batches=1", "--trainer.limit_val_batches=1"]
+    cli = main(["fit", *SAMPLE, *tiny, "--trainer.max_time=00:00:00:02"])
+    assert cli.trainer.current_epoch > 10
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        ["--trainer.val_check_interval=0.4"],
+        ["--trainer.val_check_interval=7", "--trainer.check_val_every_n_epoch=null"],
+        [],
+        ["--trainer.check_val_every_n_epoch=2"],
+        ["--trainer.callbacks+=lightning.pytorch.callbacks.EMAWeightAveraging"],
+    ],
+)
+def test_best_checkpoint_contains_the_weights_that_were_scored(
+    workdir: Path, options: list[str]
+) -> None:
+    main(["fit", *SAMPLE, "--trainer.max_epochs=3", *options])
+    scored = results(RUN)
+    best = min(value for _, value in scalars(RUN)["val/loss"])
+    assert scored["val/loss"] == pytest.approx(best)
+    cli = main(["validate", "--trainer.logger=false"])
+    metrics = cli.trainer.callback_metrics
+    assert float(metrics["val/loss"]) == pytest.approx(best)
+    assert float(metrics["val/acc"]) == pytest.approx(scored["val/acc"])
+
+
+def test_several_validations_in_an_epoch_have_their_own_steps(workdir: Path) -> None:
+    options = [*SAMPLE, "--trainer.val_check_interval=0.4"]
+    main(["fit", *options, "--trainer.max_epochs=2"])
+    main(["fit", "--ckpt_path=last", "--trainer.max_epochs=3"])
+    found = steps(RUN)
+    assert found["val/loss"] == [9, 19, 34, 44, 59, 69]
+    assert found["train/loss"] == [24, 49, 74]
+    assert found["figures/predictions, validation"] == [10, 20, 35, 45, 60, 70]
+    assert [row["epoch"] for row in read_history(RUN / "history.csv")] == [1, 2, 3]
+
+
+def test_learning_rate_is_logged_by_epoch_and_by_step(workdir: Path) -> None:
+    monitor = "--trainer.callbacks+=LearningRateMonitor"
+    decay = ["--lr_scheduler=ExponentialLR", "--lr_scheduler.gamma=0.5"]
+    main(["fit", *SAMPLE, "--trainer.max_epochs=2", monitor, *decay])
+    epochs, rates = zip(*scalars(RUN)["lr-AdamW"], strict=True)
+    assert epochs == (1, 2)
+    assert rates == pytest.approx([0.001, 0.0005])
+    by_step = "--trainer.callbacks.logging_interval=step"
+    main(["fit", *SAMPLE, "--trainer.max_epochs=2", monitor, by_step])
+    found = steps(RUN.with_name("version_1"))
+    assert found["lr-AdamW"] == [9, 19, 29, 39, 49]
+    assert found["train/loss"] == found["val/loss"] == [1, 2]
+
+
+def test_averaged_weights_are_tested_or_a_warning_is_logged(
+    workdir: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    averaging = ["EMAWeightAveraging", "--trainer.callbacks.decay=0.9"]
+    cli = main(["fit", *SHORT, "--trainer.callbacks+", *averaging])
+    checkpoint = torch.load(results(RUN)["checkpoint"], weights_only=True)
+    for name, weights in cli.model.state_dict().items():
+        assert torch.equal(weights, checkpoint["state_dict"][name])
+        assert not torch.equal(weights, checkpoint["current_model_state"][name])
+    capsys.readouterr()
+    averaging = ["StochasticWeightAveraging", "--trainer.callbacks.swa_lrs=0.01"]
+    main(["fit", *SHORT, "--trainer.max_epochs=3", "--trainer.callbacks+", *averaging])
+    assert "averages are neither validated nor saved nor tested; use" in capsys.readouterr().err
+    main(["fit", "--ckpt_path=last", "--trainer.max_epochs=4"])
+
+
+@pytest.mark.filterwarnings("ignore:You requested to overfit")
+@pytest.mark.parametrize("profiler", ["simple", "advanced"])
+def test_profilers_and_overfitting_end_with_results(workdir: Path, profiler: str) -> None:
+    main(["fit", *SHORT, f"--trainer.profiler={profiler}", "--trainer.overfit_batches=2"])
+    assert "results.json" in names(RUN)
+
+
+def test_runs_are_compared_by_what_differs(workdir: Path) -> None:
+    for dropout in ("0.2", "0.4"):
+        main(["fit", *SHORT, f"--model.dropout={dropout}"])
+    columns = hparam_columns("lightning_logs")
+    assert columns[:4] == ["settings/dropout", "epochs", "learning_rate", "seed"]

@@ -1,0 +1,189 @@
+"""The options ``--optimizer`` and ``--lr_scheduler``."""
+
+from pathlib import Path
+
+import pytest
+import torch
+from command_line import SHORT, config, fail
+from events import hparams
+from torch.optim import SGD, AdamW
+from torch.optim.lr_scheduler import StepLR
+
+from mnist_lightning import MNISTClassifier
+from mnist_lightning.cli import main
+
+TWO_EPOCHS = [*SHORT, "--trainer.max_epochs=2"]
+MOMENTUM = ["--optimizer=SGD", "--optimizer.lr=0.1", "--optimizer.momentum=0.9"]
+STEPS = ["--lr_scheduler=StepLR", "--lr_scheduler.step_size=1", "--lr_scheduler.gamma=0.5"]
+
+
+def test_optimizer_replaces_adam(workdir: Path) -> None:
+    cli = main(["fit", *SHORT, *MOMENTUM])
+    (optimizer,) = cli.trainer.optimizers
+    assert type(optimizer) is SGD
+    assert (optimizer.defaults["lr"], optimizer.defaults["momentum"]) == (0.1, 0.9)
+    assert cli.trainer.lr_scheduler_configs == []
+    run = workdir / "lightning_logs" / "version_0"
+    saved = config(run)["optimizer"]
+    assert saved["class_path"] == "torch.optim.SGD"
+    assert saved["init_args"]["momentum"] == 0.9
+    shown = hparams(run)
+    assert shown["learning_rate"] == 0.1
+    assert shown["settings/optimizer"] == "SGD"
+    assert shown["settings/optimizer.momentum"] == 0.9
+
+
+def test_schedule_alone_applies_to_adam(workdir: Path) -> None:
+    cli = main(["fit", *TWO_EPOCHS, *STEPS, "--model.learning_rate=0.01"])
+    (optimizer,) = cli.trainer.optimizers
+    assert type(optimizer) is AdamW
+    assert optimizer.defaults["eps"] == 1e-7
+    assert isinstance(cli.trainer.lr_scheduler_configs[0].scheduler, StepLR)
+    assert optimizer.param_groups[0]["lr"] == 0.01 / 4  # a step after each epoch
+    assert hparams(workdir / "lightning_logs" / "version_0")["settings/lr_scheduler"] == "StepLR"
+
+
+def test_yaml_sets_both(workdir: Path) -> None:
+    Path("own.yaml").write_text(
+        "optimizer:\n  class_path: torch.optim.RMSprop\n  init_args: {lr: 0.002}\n"
+        "lr_scheduler:\n  class_path: torch.optim.lr_scheduler.CosineAnnealingLR\n"
+        "  init_args: {T_max: 4}\n"
+    )
+    cli = main(["fit", "--config=own.yaml", *SHORT])
+    (optimizer,) = cli.trainer.optimizers
+    assert type(optimizer) is torch.optim.RMSprop
+    assert 0 < optimizer.param_groups[0]["lr"] < 0.002
+
+
+@pytest.mark.parametrize(
+    "args",
+    [
+        ["--lr_scheduler=torch.optim.lr_scheduler.ReduceLROnPlateau"],
+        ["--lr_scheduler=ReduceLROnPlateau", "--lr_scheduler.monitor=val/loss"],
+    ],
+)
+def test_plateau_monitors_the_validation_loss(workdir: Path, args: list[str]) -> None:
+    patience = ["--lr_scheduler.patience=0", "--lr_scheduler.threshold=100"]
+    cli = main(["fit", *TWO_EPOCHS, *args, *patience])
+    assert cli.trainer.optimizers[0].param_groups[0]["lr"] == pytest.approx(1e-5)  # reduced twice
+
+
+def test_sharpness_aware_optimizer_logs_the_loss_at_the_weights(workdir: Path) -> None:
+    sam = ["--optimizer=mnist_lightning.sam.SharpnessAwareAdamW", "--optimizer.radius=0.05"]
+    adam = ["--optimizer.dict_kwargs.lr=0.001", "--optimizer.dict_kwargs.eps=1e-7"]
+    decay = ["--optimizer.dict_kwargs.weight_decay=0.0", "--optimizer.dict_kwargs.fused=true"]
+    own = main(["fit", *SHORT, *sam, *adam, *decay]).results
+    builtin = main(["fit", *SHORT, "--model.sam_radius=0.05"]).results
+    assert own["val/loss"] == builtin["val/loss"]
+    curves = [
+        Path("lightning_logs", f"version_{i}", "history.csv").read_text().split(",")[9:11]
+        for i in (0, 1)
+    ]
+    assert curves[0] == curves[1]
+
+
+@pytest.mark.parametrize(
+    ("args", "sentence"),
+    [
+        (
+            [*MOMENTUM, "--model.learning_rate=0.2"],
+            "--model.learning_rate is 0.2, but has no effect together with --optimizer; use "
+            "--optimizer.lr, or leave --model.learning_rate at its default, 0.001",
+        ),
+        ([*MOMENTUM, "--model.learning_rate=0.001"], "--model.learning_rate is 0.001, but has no"),
+        ([*MOMENTUM, "--model.sam_radius=0.1"], "--model.sam_radius is 0.1, but has no effect"),
+        ([*MOMENTUM, "--model.schedule=one_cycle"], "use --lr_scheduler"),
+        ([*STEPS, "--model.schedule=one_cycle"], "use only one of them"),
+        ([*MOMENTUM, "--config=fast"], "--model.learning_rate is 0.015, but has no effect"),
+        (["--optimizer.lr=0.1"], "--optimizer.lr; it must be an argument of the class, which"),
+        (["--optimizer=Sgd"], "--optimizer is 'Sgd'; it must be the path of a class"),
+        (["--optimizer=torch.nn.Linear"], "'torch.nn.Linear'; it must be a subclass of Optimizer"),
+        (["--optimizer=SGD", "--optimizer.lr=-1"], "torch.optim.SGD rejected its options: Invalid"),
+        (["--optimizer=nets.Mine"], "--optimizer: cannot import nets.Mine: No module named"),
+        (["--optimizer=Muon"], "torch.optim.Muon rejected its options: Muon only supports 2D"),
+        (["--lr_scheduler=StepLR"], "--lr_scheduler also requires --lr_scheduler.step_size"),
+        (
+            ["--lr_scheduler=LinearLR", "--lr_scheduler.start_factor=7"],
+            "torch.optim.lr_scheduler.LinearLR rejected its options: Starting",
+        ),
+    ],
+)
+def test_contradictory_or_invalid_options_are_one_sentence(
+    workdir: Path, capsys: pytest.CaptureFixture[str], args: list[str], sentence: str
+) -> None:
+    code, line = fail(capsys, "fit", *SHORT, *args)
+    assert (code, list(workdir.iterdir())) == (2, [])
+    assert sentence in line
+
+
+def test_schedule_that_rejects_a_step_is_one_sentence(
+    workdir: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    cycle = ["--lr_scheduler=OneCycleLR", "--lr_scheduler.max_lr=0.1"]
+    code, line = fail(capsys, "fit", *TWO_EPOCHS, *cycle, "--lr_scheduler.total_steps=7")
+    assert code == 2
+    assert "torch.optim rejected these options: Tried to step 8 times" in line
+
+
+class Scheduled(MNISTClassifier):
+    """A model with a schedule of its own."""
+
+    def configure_optimizers(self):  # type: ignore[no-untyped-def]  # noqa: ANN201
+        optimizer = AdamW(self.parameters())
+        return [optimizer], [StepLR(optimizer, 1)]
+
+
+def test_schedule_of_a_model_is_not_combined_with_another_one(
+    workdir: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as caught:
+        main(["fit", *SHORT, *STEPS], model_class=Scheduled)
+    assert caught.value.code == 2
+    assert "Scheduled.configure_optimizers returns more than an" in capsys.readouterr().err
+
+
+def test_resumed_run_keeps_its_optimizer(workdir: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    main(["fit", *SHORT, *MOMENTUM, *STEPS])
+    last = ["--ckpt_path=last", "--trainer.max_epochs=2"]
+    copy = ["--ckpt_path=best", "--trainer.max_epochs=2", "--trainer.limit_train_batches=5"]
+    for args in (last, copy):
+        (optimizer,) = main(["fit", *args]).trainer.optimizers
+        assert type(optimizer) is SGD
+        assert optimizer.param_groups[0]["lr"] == 0.1 / 4
+    for args, sentence in (
+        (["last", "--optimizer=Adam"], "--optimizer is torch.optim.Adam(lr="),
+        (["last", "--lr_scheduler=null"], "--lr_scheduler is the default; a resumed run keeps"),
+        (
+            ["lightning_logs/version_0/checkpoints/last.ckpt"],
+            "--optimizer is the default; a resumed run keeps its own, torch.optim.SGD(lr=0.1",
+        ),
+    ):
+        code, line = fail(capsys, "fit", "--ckpt_path", *args)
+        assert code == 2
+        assert sentence in line
+
+
+def test_resumed_run_with_an_optimizer_equals_an_uninterrupted_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    weights = []
+    for name, parts in (("once", ["3"]), ("twice", ["1", "3"])):
+        folder = tmp_path / name
+        folder.mkdir()
+        monkeypatch.chdir(folder)
+        for i, epochs in enumerate(parts):
+            first = [*SHORT, *MOMENTUM, *STEPS] if i == 0 else ["--ckpt_path=last"]
+            main(["fit", *first, f"--trainer.max_epochs={epochs}"])
+        path = folder / "lightning_logs" / "version_0" / "checkpoints" / "last.ckpt"
+        weights.append(torch.load(path, weights_only=True)["state_dict"])
+    for name, expected in weights[0].items():
+        assert torch.equal(weights[1][name], expected)
+
+
+def test_gradients_of_sharpness_aware_steps_cannot_be_accumulated(
+    workdir: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    accumulation = "--trainer.accumulate_grad_batches=2"
+    code, line = fail(capsys, "fit", *SHORT, accumulation, "--model.sam_radius=0.05")
+    assert code == 2
+    assert "sharpness-aware minimization does not support accumulate_grad_batches" in line
