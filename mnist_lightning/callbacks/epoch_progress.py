@@ -1,13 +1,14 @@
 """A progress bar for terminals, and a line per epoch for log files."""
 
 import sys
-import time
 from typing import Any
 
 from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import TQDMProgressBar
 from lightning.pytorch.callbacks.progress.tqdm_progress import Tqdm
 from typing_extensions import override
+
+from mnist_lightning.callbacks.epoch_record import EpochRecord
 
 
 class EpochProgress(TQDMProgressBar):
@@ -56,31 +57,22 @@ class EpochProgress(TQDMProgressBar):
     def on_train_start(self, trainer: Trainer, *args: Any) -> None:
         super().on_train_start(trainer, *args)
         # A fit that is resumed within an epoch does not call on_train_epoch_start for it.
-        self._start_epoch(trainer)
+        self._record = EpochRecord(trainer)
 
     @override
     def on_train_epoch_start(self, trainer: Trainer, *args: Any) -> None:
         super().on_train_epoch_start(trainer, *args)
         self.train_progress_bar.set_description(_epoch_label(trainer))
-        self._start_epoch(trainer)
-
-    def _start_epoch(self, trainer: Trainer) -> None:
-        self._start_seconds = time.monotonic()
-        self._previous_metrics = dict(trainer.callback_metrics)
+        self._record = EpochRecord(trainer)
 
     @override
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         super().on_train_epoch_end(trainer, pl_module)
         if not trainer.is_global_zero:
             return
-        # Without a validation in this epoch, callback_metrics holds those of an earlier epoch.
-        metrics = [
-            f"{name} {_format(float(value))}"
-            for name, value in trainer.callback_metrics.items()
-            if value is not self._previous_metrics.get(name)
-        ]
-        duration = f"{time.monotonic() - self._start_seconds:.1f} s"
-        line = "  ".join((_epoch_label(trainer), *sorted(metrics), duration))
+        metrics = sorted(self._record.metrics(trainer).items())
+        values = (f"{name} {_format(value)}" for name, value in metrics)
+        line = "  ".join((_epoch_label(trainer), *values, f"{self._record.seconds():.1f} s"))
         if self.train_progress_bar.disable:
             print(line, flush=True)
         else:

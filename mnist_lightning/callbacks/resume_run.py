@@ -1,6 +1,7 @@
 """Makes a resumed run continue where it was interrupted."""
 
 from collections.abc import Iterable
+from pathlib import Path
 
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch import Callback, LightningModule, Trainer
@@ -41,6 +42,10 @@ class ResumeRun(Callback):
                 )
         # Lightning counts steps from zero.
         last_step = trainer.current_epoch if self._uses_epochs else trainer.global_step - 1
+        for checkpoint in Path(trainer.log_dir or "").glob("hpc_ckpt_*.ckpt"):
+            checkpoint.unlink(
+                missing_ok=True
+            )  # saved by Lightning within an epoch when Slurm requeued the job
         for logger in trainer.loggers:
             if isinstance(logger, TensorBoardLogger):
                 forget_after(logger, last_step)

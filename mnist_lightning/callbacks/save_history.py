@@ -2,13 +2,13 @@
 
 import csv
 import io
-import time
 from pathlib import Path
 from typing import Any
 
 from lightning.pytorch import Callback, LightningModule, Trainer
 from typing_extensions import override
 
+from mnist_lightning.callbacks.epoch_record import EpochRecord
 from mnist_lightning.figures.publish import is_dry_run
 from mnist_lightning.files import write_atomically
 
@@ -31,22 +31,16 @@ class SaveHistory(Callback):
         self.rows: list[Row] = []
         self._validation_metrics: Row = {}
         self._validated_step = -1
-        self._previous: dict[str, Any] = {}
-        self._start_seconds = 0.0
 
     @override
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         path = Path(trainer.log_dir or "", FILE_NAME)
         self.rows = [row for row in read_history(path) if row["epoch"] <= trainer.current_epoch]
-        self._start_epoch(trainer)
+        self._record = EpochRecord(trainer)
 
     @override
     def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        self._start_epoch(trainer)
-
-    def _start_epoch(self, trainer: Trainer) -> None:
-        self._start_seconds = time.monotonic()
-        self._previous = dict(trainer.callback_metrics)
+        self._record = EpochRecord(trainer)
 
     @override
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -70,15 +64,12 @@ class SaveHistory(Callback):
     @override
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         folder = trainer.log_dir  # a broadcast, so every process must ask
-        # Without a validation in this epoch, callback_metrics holds those of an earlier epoch.
-        metrics = {
-            name: float(value)
-            for name, value in trainer.callback_metrics.items()
-            if value is not self._previous.get(name)
+        row = {
+            "epoch": trainer.current_epoch + 1,
+            "step": trainer.global_step,
+            "seconds": round(self._record.seconds(), 3),
         }
-        seconds = round(time.monotonic() - self._start_seconds, 3)
-        row = {"epoch": trainer.current_epoch + 1, "step": trainer.global_step, "seconds": seconds}
-        self.rows.append(row | metrics)
+        self.rows.append(row | self._record.metrics(trainer))
         if trainer.is_global_zero and not is_dry_run(trainer):
             write_atomically(Path(folder or "", FILE_NAME), _to_csv(self.rows))
 

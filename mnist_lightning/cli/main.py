@@ -160,7 +160,7 @@ class MNISTCLI(LightningCLI):
     @override
     def parse_arguments(self, parser: LightningArgumentParser, args: ArgsType) -> None:
         assert isinstance(args, list)
-        self.config, self.weights = parse_options(parser, args)
+        self.config, self.weights = parse_options(parser, args, self.command_line)
         self.subcommand = self.config.subcommand
         self.options.ckpt_path = None  # LightningCLI would read it in its own way
 

@@ -18,6 +18,8 @@ from mnist_lightning.errors import (
     UsageError,
     check_integer,
 )
+from mnist_lightning.runs.checkpoints import read_checkpoint
+from mnist_lightning.runs.slurm import requeued_checkpoint
 from mnist_lightning.runs.weights import Weights, find_weights
 
 DEFAULT_MAX_EPOCHS = 10  # unless the run has another limit
@@ -25,7 +27,7 @@ LOGGER_FOLDER = "--trainer.logger.save_dir"
 
 
 def parse_options(
-    parser: LightningArgumentParser, args: list[str]
+    parser: LightningArgumentParser, args: list[str], command_line: str
 ) -> tuple[Namespace, Weights | None]:
     """Parses a command line, and finds the weights that it names.
 
@@ -36,6 +38,7 @@ def parse_options(
     Args:
         parser: The parser with its subcommands.
         args: The command line without the name of the program; an empty one means ``--help``.
+        command_line: The command line by which a requeued job finds its run.
 
     Returns:
         The options, and the weights, or None for a training run from scratch.
@@ -61,7 +64,8 @@ def parse_options(
     option_names = {arg.partition("=")[0] for arg in own_args}
     with errors_name_variables(command, set(variables) - option_names):
         user_args = resolve_configs([*variables.values(), *own_args])
-        config, weights = _parse_with_weights(parser, resolve_configs(args[:start]), user_args)
+        command_args = resolve_configs(args[:start])
+        config, weights = _parse_with_weights(parser, command_args, user_args, command_line)
     trainer = config[config.subcommand].trainer
     if trainer.max_epochs is None:
         has_other_limit = trainer.max_steps != -1 or trainer.max_time is not None
@@ -76,7 +80,7 @@ def _check_encoding(args: list[str]) -> None:
 
 
 def _parse_with_weights(
-    parser: OneSentenceParser, command_args: list[str], user_args: list[str]
+    parser: OneSentenceParser, command_args: list[str], user_args: list[str], command_line: str
 ) -> tuple[Namespace, Weights | None]:
     try:
         config = parser.parse_args([*command_args, *user_args] or ["--help"])
@@ -90,13 +94,18 @@ def _parse_with_weights(
     options = config[subcommand]
     check_integer("--seed_everything", options.seed_everything, 0, 2**32 - 1)
     check_optimizer(options, parser, {arg.partition("=")[0] for arg in user_args})
+    root = Path(options.trainer.default_root_dir or "")
+    is_fit = subcommand == "fit"
+    requeued = requeued_checkpoint(root, command_line) if is_fit else None
     name = options.ckpt_path
     if name == "":
         raise InvalidArgumentError("--ckpt_path", name, "use best, last, pretrained or a path")
-    if name is None and subcommand == "fit":
+    if requeued:
+        weights = Weights("last", requeued, read_checkpoint(requeued))
+    elif name is None and is_fit:
         return config, None
-    root = Path(options.trainer.default_root_dir or "")
-    weights = find_weights(name or "best", root, allow_untrained=subcommand == "fit")
+    else:
+        weights = find_weights(name or "best", root, allow_untrained=is_fit)
     # The options of the weights come first, so that the user's own options override them.
     is_resumed = resumes_in_place(subcommand, weights)
     defaults = ["--config", _config_of(weights, is_resumed, options)]

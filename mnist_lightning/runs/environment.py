@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from lightning.fabric.plugins.environments.slurm import SLURMEnvironment
 from lightning.pytorch import Trainer
 
 import mnist_lightning
@@ -50,6 +51,7 @@ def describe_environment(trainer: Trainer, command: str) -> dict[str, Any]:
         "threads": torch.get_num_threads(),
         "cpus": os.cpu_count(),
         "git": _describe_git(),
+        "slurm_job": slurm_job(),
         # Where else the run is logged, so that a resumed run continues there.
         "loggers": {
             type(logger).__name__: str(logger.version)
@@ -59,13 +61,27 @@ def describe_environment(trainer: Trainer, command: str) -> dict[str, Any]:
     }
 
 
-def logger_versions(folder: Path) -> dict[str, str]:
-    """Returns the ``version`` of each logger of a run, by the name of its class."""
+def read_environment(folder: Path) -> dict[str, Any]:
+    """Returns the content of a run's ``environment.json``, empty if it cannot be read."""
     try:
-        loggers = json.loads((folder / FILE_NAME).read_text(encoding="utf-8"))["loggers"]
-    except (OSError, ValueError, LookupError, TypeError):
-        return {}  # the run logs elsewhere as a new one
+        environment = json.loads((folder / FILE_NAME).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return environment if isinstance(environment, dict) else {}
+
+
+def logger_versions(folder: Path) -> dict[str, str]:
+    """Returns the ``version`` of each logger of a run, by the name of its class.
+
+    Without them, a resumed run is logged as a new one.
+    """
+    loggers = read_environment(folder).get("loggers")
     return loggers if isinstance(loggers, dict) else {}
+
+
+def slurm_job() -> str | None:
+    """Returns the id of the Slurm batch job of this process, or None."""
+    return os.environ.get("SLURM_JOB_ID") if SLURMEnvironment.detect() else None
 
 
 def _version(package: str) -> str | None:
