@@ -17,7 +17,12 @@ from typing import IO
 from typing_extensions import override
 
 from mnist_lightning.data.datasets import IdxDataset
-from mnist_lightning.data.local_files import archive_name, read_intact, verify
+from mnist_lightning.data.local_files import (
+    archive_name,
+    describe_problems,
+    read_intact,
+    verify,
+)
 from mnist_lightning.errors import DataError, MissingDataError, check
 from mnist_lightning.files import write_atomically
 
@@ -90,7 +95,7 @@ def fetch(folder: Path, dataset: IdxDataset, mirrors: Iterable[str]) -> dict[str
     raw = folder / dataset.folder / "raw"
     if not raw.resolve().is_relative_to(folder.resolve()):
         raise DataError(f"{raw} leads outside data_dir {folder}; remove the symbolic link")
-    problems = [*damaged.values()]
+    problems = describe_problems(folder, dataset, contents, damaged)
     created = [path for path in (raw, *raw.parents) if not path.exists()]
     try:
         raw.mkdir(parents=True, exist_ok=True)

@@ -3,11 +3,18 @@
 import gzip
 import hashlib
 import io
+import zipfile
 import zlib
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from contextlib import suppress
+from itertools import chain
 from pathlib import Path
 
 from mnist_lightning.data.datasets import IdxDataset, StoredFile
 from mnist_lightning.errors import DataError, MissingDataError
+
+GZIP_MAGIC, ZIP_MAGIC = b"\x1f\x8b", b"PK"
+MAX_LISTED = 8
 
 
 def load(folder: Path, dataset: IdxDataset) -> dict[str, bytes]:
@@ -15,7 +22,8 @@ def load(folder: Path, dataset: IdxDataset) -> dict[str, bytes]:
 
     Args:
         folder: Contains each file, directly or in ``MNIST/raw``, torchvision's layout, with the
-            name of the data set. IDX files may be compressed (``.gz``).
+            name of the data set. Otherwise files with the right content are used whatever their
+            name is, in the folder or one level below. IDX files may be compressed (gzip or zip).
         dataset: The data set to read.
 
     Returns:
@@ -26,14 +34,33 @@ def load(folder: Path, dataset: IdxDataset) -> dict[str, bytes]:
         MissingDataError: If a file is missing or damaged.
     """
     contents, damaged = read_intact(folder, dataset)
-    problems = [
-        damaged.get(name, f"{name} is not in {folder}")
-        for name in dataset.files
-        if name not in contents
-    ]
-    if problems:
-        raise MissingDataError("; ".join(problems))
+    if len(contents) < len(dataset.files):
+        problems = describe_problems(folder, dataset, contents, damaged)
+        raise MissingDataError("; ".join(problems) or f"{folder} contains no files")
     return contents
+
+
+def describe_problems(
+    folder: Path, dataset: IdxDataset, contents: Iterable[str], damaged: Mapping[str, str]
+) -> list[str]:
+    """Returns messages about files that are damaged or missing, with what is there instead.
+
+    Args:
+        folder: The folder.
+        dataset: The data set.
+        contents: Names of the files that are intact.
+        damaged: A message for each damaged file.
+    """
+    missing = [name for name in dataset.files if name not in contents and name not in damaged]
+    found = [str(path.relative_to(folder)) for path in _find_files(folder, dataset)]
+    if not missing or not found:
+        return [*damaged.values()]
+    if len(found) > MAX_LISTED:
+        found = [*found[:MAX_LISTED], f"{len(found) - MAX_LISTED:,} other files"]
+    return [
+        *damaged.values(),
+        f"{folder} contains {', '.join(found)}, but not the content of {', '.join(missing)}",
+    ]
 
 
 def read_intact(folder: Path, dataset: IdxDataset) -> tuple[dict[str, bytes], dict[str, str]]:
@@ -57,7 +84,67 @@ def read_intact(folder: Path, dataset: IdxDataset) -> tuple[dict[str, bytes], di
         else:
             if problems:
                 damaged[name] = "; ".join(problems)
-    return contents, damaged
+    if len(contents) < len(dataset.files):
+        contents |= _find_by_content(folder, dataset, contents)
+    return contents, {name: damaged[name] for name in damaged if name not in contents}
+
+
+def _find_by_content(
+    folder: Path, dataset: IdxDataset, contents: Iterable[str]
+) -> dict[str, bytes]:
+    """Finds missing files under other names, as browsers, unzip tools and Kaggle leave them."""
+    missing = {name: file for name, file in dataset.files.items() if name not in contents}
+    names = {file.sha256: name for name, file in missing.items()}
+    # Only files of the right size are read; only an upper bound is known for archives.
+    sizes = {file.max_size for name, file in missing.items() if not Path(name).suffix}
+    archives = [file.max_size for name, file in missing.items() if Path(name).suffix]
+    found = {}
+    for path in _find_files(folder, dataset):
+        # Other files do not matter if they are unreadable, damaged or encrypted (RuntimeError).
+        with suppress(OSError, EOFError, zlib.error, zipfile.BadZipFile, RuntimeError):
+            for content in _candidates(path, sizes, max(archives, default=0)):
+                if name := names.get(hashlib.sha256(content).hexdigest()):
+                    found[name] = content
+    return found
+
+
+def _find_files(folder: Path, dataset: IdxDataset) -> list[Path]:
+    """Returns the files in a folder, one level below and in ``MNIST/raw``, without hidden ones."""
+    patterns = ("[!.]*", "[!.]*/[!.]*", f"{dataset.folder}/raw/[!.]*")
+    files = []
+    for path in chain.from_iterable(map(folder.glob, patterns)):
+        with suppress(OSError):
+            if path.is_file():
+                files.append(path)
+    return sorted(files)
+
+
+def _candidates(path: Path, sizes: Collection[int], max_archive_size: int) -> Iterator[bytes]:
+    """Yields the content of a file, and extracts it, if it may be a searched one.
+
+    Args:
+        path: The file.
+        sizes: Sizes of extracted files.
+        max_archive_size: The maximum size of an archive that is used as it is.
+    """
+    size = path.stat().st_size
+    with path.open("rb") as file:
+        magic = file.read(2)
+        is_archive = magic in (GZIP_MAGIC, ZIP_MAGIC)
+        if size in sizes or (is_archive and size <= max_archive_size):
+            yield magic + file.read()
+        if magic == GZIP_MAGIC:
+            file.seek(-4, io.SEEK_END)  # where the size of the content is
+            content_size = int.from_bytes(file.read(), "little")
+            if content_size in sizes:
+                with gzip.open(path) as archive:
+                    yield archive.read(content_size + 1)
+    if magic == ZIP_MAGIC:
+        with zipfile.ZipFile(path) as archive:
+            for member in archive.infolist():
+                if member.file_size in sizes:
+                    with archive.open(member) as file:
+                        yield file.read(member.file_size + 1)
 
 
 def archive_name(name: str) -> str:

@@ -2,8 +2,10 @@
 
 import gzip
 import hashlib
+import io
 import os
-from collections.abc import Callable
+import zipfile
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 
 import pytest
@@ -82,11 +84,88 @@ def check_that_the_damaged_file_is_downloaded(path: Path, files: Files, server: 
     assert server.asked == ["/train-labels-idx1-ubyte.gz"]  # the other files were intact
 
 
-def test_names_every_missing_file(tmp_path: Path, files: Files) -> None:
+def test_lists_what_it_found_and_what_it_expected(tmp_path: Path, files: Files) -> None:
+    with pytest.raises(MissingDataError, match=f"^{tmp_path} contains no files$"):
+        local_files.load(tmp_path, files.dataset)
+    first, *others = files.dataset.files
+    (tmp_path / first).write_bytes(files.content[first])
+    (tmp_path / "kaggle").mkdir()
+    (tmp_path / "kaggle" / "train.csv").write_text("label")
+    expected = f"{tmp_path} contains kaggle/train.csv, {first}, but not the content of "
     with pytest.raises(MissingDataError) as caught:
         local_files.load(tmp_path, files.dataset)
-    expected = "; ".join(f"{name} is not in {tmp_path}" for name in files.dataset.files)
-    assert str(caught.value) == expected
+    assert str(caught.value) == expected + ", ".join(others)
+    with pytest.raises(MissingDataError) as caught:
+        download.fetch(tmp_path, files.dataset, [])
+    assert str(caught.value) == expected + ", ".join(others)
+    for i in range(20):
+        (tmp_path / f"a{i:02}").write_text("other")
+    with pytest.raises(MissingDataError, match="a06, a07, 14 other files, but not"):
+        local_files.load(tmp_path, files.dataset)
+
+
+def zipped(names: Iterable[str], contents: Iterable[bytes]) -> bytes:
+    file = io.BytesIO()
+    with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, content in zip(names, contents, strict=True):
+            archive.writestr(name, content)
+    return file.getvalue()
+
+
+Layout = Callable[[Mapping[str, bytes]], dict[str, bytes]]
+LAYOUTS: dict[str, Layout] = {
+    "dotted": lambda files: {name.replace("-idx", ".idx"): files[name] for name in files},
+    "dotted and compressed": lambda files: {
+        f"{name.replace('-idx', '.idx')}.gz": gzip.compress(files[name]) for name in files
+    },
+    "downloaded twice": lambda files: {
+        f"{name} (1).gz": gzip.compress(files[name]) for name in files
+    },
+    "extracted by a browser": lambda files: {f"{name}.gz": files[name] for name in files},
+    "compressed without a suffix": lambda files: {
+        name: gzip.compress(files[name]) for name in files
+    },
+    "a folder for each file": lambda files: {
+        f"{name}/{name.replace('-idx', '.idx')}": files[name] for name in files
+    },
+    "in a folder": lambda files: {f"archive/{name}": files[name] for name in files},
+    "in torchvision's folder": lambda files: {
+        f"MNIST/raw/{name.upper()}": files[name] for name in files
+    },
+    "an archive": lambda files: {"archive.zip": zipped(files, files.values())},
+    "an archive for each file": lambda files: {
+        f"{name}.zip": zipped([name], [files[name]]) for name in files
+    },
+}
+
+
+@pytest.mark.parametrize("layout", LAYOUTS.values(), ids=LAYOUTS.keys())
+def test_uses_the_right_content_whatever_its_name(
+    tmp_path: Path, files: Files, layout: Layout
+) -> None:
+    for name, content in layout(files.content).items():
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_bytes(content)
+    (tmp_path / "broken.zip").write_bytes(b"PK\3\4")
+    (tmp_path / "broken.gz").write_bytes(b"\x1f\x8b")
+    before = sorted(tmp_path.rglob("*"))
+    assert download.fetch(tmp_path, files.dataset, ["http://127.0.0.1:1/"]) == files.content
+    assert local_files.load(tmp_path, files.dataset) == files.content
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+def test_finds_renamed_archives_of_which_only_the_checksum_is_known(
+    tmp_path: Path, files: Files
+) -> None:
+    archives = {f"{file}.gz": gzip.compress(content) for file, content in files.content.items()}
+    table = {
+        file: StoredFile(hashlib.sha256(archive).hexdigest(), len(archive))
+        for file, archive in archives.items()
+    }
+    for file, archive in archives.items():
+        (tmp_path / file.replace(".gz", "(2).gz")).write_bytes(archive)
+    dataset = DATASETS["KMNIST"]._replace(files=table)
+    assert local_files.load(tmp_path, dataset) == archives
 
 
 def test_an_intact_copy_makes_up_for_a_damaged_one(tmp_path: Path, files: Files) -> None:
@@ -150,7 +229,9 @@ def test_keeps_and_verifies_archives_if_only_their_checksums_are_known(
     for file, archive in archives.items():
         server.answers[f"/{file}"] = sending(archive)
     files.write(tmp_path)  # extracted files, which cannot be verified
-    with pytest.raises(MissingDataError, match=r"train-images-idx3-ubyte\.gz is not in"):
+    with pytest.raises(
+        MissingDataError, match=r"but not the content of train-images-idx3-ubyte\.gz"
+    ):
         local_files.load(tmp_path, dataset)
     assert download.fetch(tmp_path, dataset, [server.url]) == archives
     raw = tmp_path / name / "raw"
