@@ -6,7 +6,7 @@ epoch ``training_step`` for each training batch and ``validation_step`` for each
 """
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, Literal, Self
 
@@ -114,6 +114,19 @@ class MNISTClassifier(CUDAGraphModule):
         return logits
 
     @override
+    def load_state_dict(self, state_dict: Mapping[str, Any], *args: Any, **kwargs: Any) -> Any:
+        """Loads weights, as ``load_from_checkpoint`` does.
+
+        Raises:
+            RuntimeError: If they do not match the network.
+        """
+        try:
+            return super().load_state_dict(state_dict, *args, **kwargs)
+        except RuntimeError as error:
+            name, hint = type(self.network).__name__, "pass the network that was trained"
+            raise RuntimeError(f"the weights do not match {name}; {hint}: network=...") from error
+
+    @override
     def setup(self, stage: str) -> None:
         """Resets the metrics, because an interrupted epoch leaves partial sums in them."""
         for metrics in (self.train_metrics, self.val_metrics, self.test_metrics):
@@ -126,17 +139,11 @@ class MNISTClassifier(CUDAGraphModule):
         Epsilon is Keras's. Keras adds it before it corrects the bias of the second moment, PyTorch
         after it; ``1e-7 / sqrt(1 - 0.999**step)`` would reproduce Keras's steps exactly.
         """
-        optimizer: AdamW | SharpnessAwareAdamW
-        options: dict[str, Any] = {
-            "lr": self.learning_rate,
-            "eps": 1e-7,
-            "weight_decay": self.weight_decay,
-            "fused": True,
-        }
+        options: dict[str, Any] = {"lr": self.learning_rate, "weight_decay": self.weight_decay}
+        options |= {"eps": 1e-7, "fused": True}
+        optimizer = AdamW(self.parameters(), **options)
         if self.sam_radius:
             optimizer = SharpnessAwareAdamW(self.parameters(), self.sam_radius, **options)
-        else:
-            optimizer = AdamW(self.parameters(), **options)
         if self.schedule == "constant":
             return optimizer
         steps = self.trainer.estimated_stepping_batches

@@ -221,6 +221,22 @@ def test_checkpoint_contains_plain_values_and_can_be_loaded(tmp_path: Path) -> N
     assert all(name.startswith("network.") for name in model.state_dict())
 
 
+def test_checkpoint_of_another_network_requires_that_network(tmp_path: Path) -> None:
+    def make_network() -> nn.Module:
+        return nn.Sequential(nn.Flatten(), nn.Linear(28 * 28, 10))
+
+    model = MNISTClassifier(make_network())
+    trainer = quiet_trainer(max_epochs=1)
+    trainer.fit(model, loader(torch.rand(8, 1, 28, 28), torch.randint(10, (8,))))
+    path = tmp_path / "model.ckpt"
+    trainer.save_checkpoint(path)
+    with pytest.raises(RuntimeError, match="not match DigitCNN; pass the network that was trained"):
+        MNISTClassifier.load_from_checkpoint(path, weights_only=True)
+    loaded = MNISTClassifier.load_from_checkpoint(path, weights_only=True, network=make_network())
+    for name, value in model.state_dict().items():
+        assert torch.equal(loaded.state_dict()[name], value)
+
+
 @pytest.mark.parametrize(
     ("name", "value"),
     [

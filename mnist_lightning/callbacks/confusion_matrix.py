@@ -6,11 +6,12 @@ import torch
 from lightning.pytorch import LightningModule, Trainer
 from matplotlib.figure import Figure
 from torch import Tensor
-from typing_extensions import override
+from typing_extensions import Unpack, override
 
 from mnist_lightning.callbacks.batches import UnsupportedBatchError
 from mnist_lightning.callbacks.captions import check_class_names, class_names
 from mnist_lightning.callbacks.evaluation_figure import EvaluationFigure
+from mnist_lightning.callbacks.figure_callback import FigureOptions
 from mnist_lightning.figures.confusion_matrix import plot_confusion_matrix
 
 MAX_CLASSES = 64  # in a figure of more, the counts would be too small to read
@@ -25,9 +26,11 @@ class ConfusionMatrix(EvaluationFigure):
 
     Args:
         class_names: A name for each class; default: the data module's names, or else numbers.
+        dpi: Resolution of the figure in pixels per inch; default: 120.
+        formats: Formats of the files: ``png`` (the default), ``pdf`` and ``svg``.
 
     Raises:
-        InvalidArgumentError: If ``class_names`` is not a list.
+        InvalidArgumentError: If an argument is invalid.
 
     Example:
         >>> matrix = ConfusionMatrix(class_names=["cat", "dog"])
@@ -37,8 +40,10 @@ class ConfusionMatrix(EvaluationFigure):
     tag = "confusion matrix"
     shows_images = False
 
-    def __init__(self, class_names: Sequence[str] | None = None) -> None:
-        super().__init__()
+    def __init__(
+        self, class_names: Sequence[str] | None = None, **options: Unpack[FigureOptions]
+    ) -> None:
+        super().__init__(**options)
         check_class_names(class_names)
         self.class_names = class_names
         self.matrix: Tensor | None = None

@@ -1,4 +1,4 @@
-"""What an epoch logged, and how long it took."""
+"""The metrics and the duration of an epoch."""
 
 import time
 from typing import Any

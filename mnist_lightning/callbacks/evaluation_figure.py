@@ -8,7 +8,7 @@ import torch
 from lightning.pytorch import LightningModule, Trainer
 from matplotlib.figure import Figure
 from torch import Tensor
-from typing_extensions import override
+from typing_extensions import Unpack, override
 
 from mnist_lightning.callbacks.batches import (
     UnsupportedBatchError,
@@ -18,6 +18,7 @@ from mnist_lightning.callbacks.batches import (
 )
 from mnist_lightning.callbacks.captions import title
 from mnist_lightning.callbacks.end_of_fit import EndOfFitCallback
+from mnist_lightning.callbacks.figure_callback import FigureOptions
 from mnist_lightning.figures.publish import is_dry_run
 
 log = logging.getLogger(__name__)
@@ -31,6 +32,10 @@ class EvaluationFigure(EndOfFitCallback):
     dict), or else the output of ``forward`` for the images. If any of this is missing, the callback
     logs a warning and draws nothing. If there are several loaders, only the first one is used.
 
+    Args:
+        dpi: Resolution of the figure in pixels per inch; default: 120.
+        formats: Formats of the files: ``png`` (the default), ``pdf`` and ``svg``.
+
     A subclass implements ``reset``, ``collect`` and ``draw``, and usually ``gather``.
     """
 
@@ -43,7 +48,8 @@ class EvaluationFigure(EndOfFitCallback):
     shows_images: ClassVar[bool] = True
     """Whether the figure shows images, so that their shape must be ``(N, 1 or 3, H, W)``."""
 
-    def __init__(self) -> None:
+    def __init__(self, **options: Unpack[FigureOptions]) -> None:
+        super().__init__(**options)
         self._is_disabled = False
         self._has_collected = False  # in this process
         self._is_gathered = False  # from all processes, so that the figure can be drawn

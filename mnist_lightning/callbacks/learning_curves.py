@@ -8,10 +8,10 @@ from typing import Any
 from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.loggers import TensorBoardLogger
 from matplotlib.figure import Figure
-from typing_extensions import override
+from typing_extensions import Unpack, override
 
 from mnist_lightning.callbacks.captions import title
-from mnist_lightning.callbacks.figure_callback import FigureCallback
+from mnist_lightning.callbacks.figure_callback import FigureCallback, FigureOptions
 from mnist_lightning.errors import check
 from mnist_lightning.figures.learning_curves import plot_learning_curves
 
@@ -28,9 +28,11 @@ class LearningCurves(FigureCallback):
     Args:
         loss: Names under which the model logs training and validation loss.
         accuracy: Names under which the model logs training and validation accuracy.
+        dpi: Resolution of the figure in pixels per inch; default: 120.
+        formats: Formats of the files: ``png`` (the default), ``pdf`` and ``svg``.
 
     Raises:
-        InvalidArgumentError: If ``loss`` or ``accuracy`` is not a pair of names.
+        InvalidArgumentError: If an argument is invalid.
 
     Example:
         >>> LearningCurves(loss=("train_loss", "val_loss"), accuracy=("train_acc", "val_acc")).loss
@@ -41,7 +43,9 @@ class LearningCurves(FigureCallback):
         self,
         loss: tuple[str, str] = ("train/loss", "val/loss"),
         accuracy: tuple[str, str] = ("train/acc", "val/acc"),
+        **options: Unpack[FigureOptions],
     ) -> None:
+        super().__init__(**options)
         for name, pair in (("loss", loss), ("accuracy", accuracy)):
             check(name, pair, _is_pair, "it must be two names, for training and validation")
         self.loss = loss

@@ -6,10 +6,11 @@ import torch
 from lightning.pytorch import LightningModule, Trainer
 from matplotlib.figure import Figure
 from torch import Tensor
-from typing_extensions import override
+from typing_extensions import Unpack, override
 
 from mnist_lightning.callbacks.captions import check_class_names, class_names
 from mnist_lightning.callbacks.evaluation_figure import EvaluationFigure
+from mnist_lightning.callbacks.figure_callback import FigureOptions
 from mnist_lightning.errors import check_integer
 from mnist_lightning.figures.grids import MAX_GRID_SIZE, plot_misclassified_grid
 
@@ -26,6 +27,8 @@ class MisclassifiedGrid(EvaluationFigure):
     Args:
         class_names: A name for each class; default: the data module's names, or else numbers.
         size: Number of images along each side of the grid.
+        dpi: Resolution of the figure in pixels per inch; default: 120.
+        formats: Formats of the files: ``png`` (the default), ``pdf`` and ``svg``.
 
     Raises:
         InvalidArgumentError: If an argument is invalid.
@@ -37,8 +40,13 @@ class MisclassifiedGrid(EvaluationFigure):
     file_name = "misclassified"
     tag = "misclassified"
 
-    def __init__(self, class_names: Sequence[str] | None = None, size: int = 5) -> None:
-        super().__init__()
+    def __init__(
+        self,
+        class_names: Sequence[str] | None = None,
+        size: int = 5,
+        **options: Unpack[FigureOptions],
+    ) -> None:
+        super().__init__(**options)
         check_integer("size", size, 1, MAX_GRID_SIZE)
         check_class_names(class_names)
         self.class_names = class_names

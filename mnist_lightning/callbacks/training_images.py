@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from lightning.pytorch import LightningModule, Trainer
 from torch import Tensor
-from typing_extensions import override
+from typing_extensions import Unpack, override
 
 from mnist_lightning.callbacks.batches import (
     UnsupportedBatchError,
@@ -15,7 +15,7 @@ from mnist_lightning.callbacks.batches import (
     unpack_batch,
 )
 from mnist_lightning.callbacks.captions import check_class_names, class_names, title
-from mnist_lightning.callbacks.figure_callback import FigureCallback
+from mnist_lightning.callbacks.figure_callback import FigureCallback, FigureOptions
 from mnist_lightning.errors import check_integer
 from mnist_lightning.figures.grids import MAX_GRID_SIZE, plot_training_images
 from mnist_lightning.figures.publish import is_dry_run
@@ -32,6 +32,8 @@ class TrainingImages(FigureCallback):
     Args:
         class_names: A name for each class; default: the data module's names, or else numbers.
         size: Number of images along each side of the grid.
+        dpi: Resolution of the figure in pixels per inch; default: 120.
+        formats: Formats of the files: ``png`` (the default), ``pdf`` and ``svg``.
 
     Raises:
         InvalidArgumentError: If an argument is invalid.
@@ -40,7 +42,13 @@ class TrainingImages(FigureCallback):
         >>> images = TrainingImages(class_names=["cat", "dog"], size=3)
     """
 
-    def __init__(self, class_names: Sequence[str] | None = None, size: int = 5) -> None:
+    def __init__(
+        self,
+        class_names: Sequence[str] | None = None,
+        size: int = 5,
+        **options: Unpack[FigureOptions],
+    ) -> None:
+        super().__init__(**options)
         check_integer("size", size, 1, MAX_GRID_SIZE)
         check_class_names(class_names)
         self.class_names = class_names

@@ -155,8 +155,8 @@ def _resume_hint(session: Session, run: Run | None, root: str | None) -> Iterato
         if is_resumable and has_checkpoint and session.trainer.is_global_zero:
             option = f" --trainer.default_root_dir {shlex.quote(str(root))}" if root else ""
             log.warning(
-                "To resume from the last complete epoch: python -m mnist_lightning fit "
-                "--ckpt_path last%s",
+                "To resume from the last complete epoch: %s fit --ckpt_path last%s",
+                session.program,
                 option,
             )
         raise

@@ -1,6 +1,8 @@
 """The text of ``--help``: descriptions, examples, and the order of the options."""
 
 import re
+import shlex
+import sys
 from argparse import RawDescriptionHelpFormatter
 from typing import Any
 
@@ -8,7 +10,6 @@ from jsonargparse import DefaultHelpFormatter
 
 from mnist_lightning.cli.configs import recipes
 
-PROGRAM = "python -m mnist_lightning"
 SUMMARIES = {
     "fit": "Trains a network and tests it; the default is ten epochs on MNIST.",
     "validate": "Measures accuracy and loss on the validation images.",
@@ -86,26 +87,44 @@ class ExampleFormatter(RawDescriptionHelpFormatter, DefaultHelpFormatter):
     """jsonargparse's formatter, which leaves the lines of a description as they are."""
 
 
-def parser_texts() -> dict[str, Any]:
-    """Returns the arguments of the program's parser, and below its name those of each command's."""
+def program_name(has_own_classes: bool) -> str:
+    """Returns how the program was started, for help and hints.
+
+    Args:
+        has_own_classes: Whether the program is that of another project.
+    """
+    if not has_own_classes:
+        return "python -m mnist_lightning"
+    spec = sys.modules["__main__"].__spec__
+    if spec is not None:  # python -m my_package
+        return f"python -m {spec.name.removesuffix('.__main__')}"
+    return f"python {shlex.quote(sys.argv[0])}"
+
+
+def parser_texts(program: str) -> dict[str, Any]:
+    """Returns the arguments of the program's parser, and below its name those of each command's.
+
+    Args:
+        program: How the program is started.
+    """
     commands = "\n".join(f"  {name:<10}{summary}" for name, summary in SUMMARIES.items())
     description = (
         f"Trains, tests and uses the MNIST digit CNN.\n\nCommands:\n{commands}\n\n"
-        + _examples(PROGRAM_EXAMPLES)
+        + _examples(program, PROGRAM_EXAMPLES)
         + "\n\nEnvironment variables set options, too: PL_FIT__TRAINER__MAX_EPOCHS=3"
     )
-    texts: dict[str, Any] = {"usage": f"{PROGRAM} COMMAND [options]", "description": description}
+    texts: dict[str, Any] = {"usage": f"{program} COMMAND [options]", "description": description}
     for name, summary in SUMMARIES.items():
         texts[name] = {
-            "usage": f"{PROGRAM} {USAGES.get(name, name)} [options]",
-            "description": f"{summary}\n\n{_examples(EXAMPLES[name])}",
+            "usage": f"{program} {USAGES.get(name, name)} [options]",
+            "description": f"{summary}\n\n{_examples(program, EXAMPLES[name])}",
         }
     texts["fit"]["description"] += f"\n\nRecipes for --config: {', '.join(recipes())}"
     return texts
 
 
-def _examples(examples: dict[str, str]) -> str:
-    lines = [f"  {text}:\n    {PROGRAM} {args}" for text, args in examples.items()]
+def _examples(program: str, examples: dict[str, str]) -> str:
+    lines = [f"  {text}:\n    {program} {args}" for text, args in examples.items()]
     return "\n".join(["Examples:", *lines])
 
 

@@ -16,9 +16,7 @@ Errors become one sentence in ``console.py``.
 import os
 import shlex
 import sys
-from argparse import SUPPRESS
 from collections.abc import Sequence
-from contextlib import suppress
 from typing import Any
 
 import torch
@@ -34,9 +32,9 @@ from mnist_lightning.classifier import MNISTClassifier
 from mnist_lightning.cli import evaluate, export, fit, predict
 from mnist_lightning.cli.compatibility import check_compatibility
 from mnist_lightning.cli.console import console
-from mnist_lightning.cli.help import CKPT_PATH_HELP, parser_texts
-from mnist_lightning.cli.optimizers import add_optimizer_arguments, use_optimizer
-from mnist_lightning.cli.options import parse_options, resumes, resumes_in_place
+from mnist_lightning.cli.help import parser_texts, program_name
+from mnist_lightning.cli.optimizers import use_optimizer
+from mnist_lightning.cli.options import add_options, parse_options, resumes, resumes_in_place
 from mnist_lightning.cli.parser import OneSentenceParser, describe_rejection
 from mnist_lightning.cli.processes import check_strategy, kill_child_processes, leave_process_group
 from mnist_lightning.cli.run_trainer import Format, RunTrainer
@@ -104,6 +102,8 @@ class MNISTCLI(LightningCLI):
         model_class: type[MNISTClassifier] = MNISTClassifier,
         datamodule_class: type[MNISTDataModule] = MNISTDataModule,
     ) -> None:
+        own_classes = (model_class, datamodule_class) != (MNISTClassifier, MNISTDataModule)
+        self.program = program_name(own_classes)
         self.command_line = shlex.join(["mnist_lightning", *args])
         self.weights: Weights | None = None
         self.run: Run | None = None
@@ -117,7 +117,7 @@ class MNISTCLI(LightningCLI):
                 save_config_kwargs={"save_to_log_dir": False},  # SaveRunConfig chooses the folder
                 seed_everything_default=0,
                 parser_class=OneSentenceParser,
-                parser_kwargs=parser_texts(),
+                parser_kwargs=parser_texts(self.program),
                 args=args,
                 auto_configure_optimizers=False,
             )
@@ -139,23 +139,7 @@ class MNISTCLI(LightningCLI):
 
     @override
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
-        parser.add_argument(
-            "--ckpt_path",
-            type=str | None,
-            default=None,
-            help=CKPT_PATH_HELP,
-        )
-        # The other commands accept it, too, because a config of fit contains it.
-        is_fit = " fit " in str(parser.usage)
-        parser.add_argument(
-            "--test_after_fit",
-            type=bool,
-            default=True,
-            help="Whether to test the weights after the training." if is_fit else SUPPRESS,
-        )
-        add_optimizer_arguments(parser, is_fit)
-        with suppress(KeyError):  # a subclass may have other options
-            parser.set_defaults({"model.num_classes": None})  # that of the data
+        add_options(parser)
 
     @override
     def parse_arguments(self, parser: LightningArgumentParser, args: ArgsType) -> None:
@@ -249,6 +233,7 @@ class MNISTCLI(LightningCLI):
             resumes=resumes(self.subcommand, self.weights),
             from_pretrained=self.weights is not None and self.weights.is_pretrained,
             seed=self.options.seed_everything,
+            program=self.program,
             has_folder=has_folder,
         )
 

@@ -1,6 +1,8 @@
 """Parses a command line, with options of the weights and of environment variables as defaults."""
 
 import unicodedata
+from argparse import SUPPRESS
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +11,12 @@ from jsonargparse import Namespace
 from lightning.pytorch.cli import LightningArgumentParser
 
 from mnist_lightning.cli.configs import resolve_configs
-from mnist_lightning.cli.optimizers import check_optimizer, check_resumed_optimizer
+from mnist_lightning.cli.help import CKPT_PATH_HELP
+from mnist_lightning.cli.optimizers import (
+    add_optimizer_arguments,
+    check_optimizer,
+    check_resumed_optimizer,
+)
 from mnist_lightning.cli.parser import OneSentenceParser
 from mnist_lightning.cli.variables import errors_name_variables, options_of_environment
 from mnist_lightning.errors import (
@@ -24,6 +31,27 @@ from mnist_lightning.runs.weights import Weights, find_weights
 
 DEFAULT_MAX_EPOCHS = 10  # unless the run has another limit
 LOGGER_FOLDER = "--trainer.logger.save_dir"
+
+
+def add_options(parser: LightningArgumentParser) -> None:
+    """Adds the options of a command that are not those of the Trainer, the model or the data."""
+    parser.add_argument(
+        "--ckpt_path",
+        type=str | None,
+        default=None,
+        help=CKPT_PATH_HELP,
+    )
+    # The other commands accept it, too, because a config of fit contains it.
+    is_fit = " fit " in str(parser.usage)
+    parser.add_argument(
+        "--test_after_fit",
+        type=bool,
+        default=True,
+        help="Whether to test the weights after the training." if is_fit else SUPPRESS,
+    )
+    add_optimizer_arguments(parser, is_fit)
+    with suppress(KeyError):  # a subclass may have other options
+        parser.set_defaults({"model.num_classes": None})  # that of the data
 
 
 def parse_options(

@@ -26,6 +26,7 @@ class Session:
         from_pretrained: Whether the training started from the pretrained weights, or these are
             used as they are.
         seed: Seed of the run.
+        program: How the program was started, for hints.
         has_folder: Whether the command writes into a run folder.
     """
 
@@ -36,6 +37,7 @@ class Session:
     resumes: bool
     from_pretrained: bool
     seed: int
+    program: str
     has_folder: bool
 
     @property

@@ -1,5 +1,6 @@
 """Prints the results of a command, their weights and data, and where the files are."""
 
+import shlex
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -89,4 +90,5 @@ def print_places(session: Session) -> None:
         print_line(f"Run folder:  {folder}")
     for logger in session.trainer.loggers:
         if isinstance(logger, TensorBoardLogger):
-            print_line(f"TensorBoard: tensorboard --logdir {Path(logger.root_dir)}")
+            root = shlex.quote(str(Path(logger.root_dir)))
+            print_line(f"TensorBoard: tensorboard --logdir {root}")

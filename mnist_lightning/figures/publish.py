@@ -3,8 +3,9 @@
 import functools
 import io
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Literal, get_args
 
 from lightning.pytorch import Trainer
 from lightning.pytorch.loggers import (
@@ -21,33 +22,43 @@ from PIL import Image
 from tensorboard.compat.proto.summary_pb2 import Summary
 
 from mnist_lightning.figures.notebook import show_figures_of_cells, show_in_notebook
-from mnist_lightning.figures.style import STYLE
+from mnist_lightning.figures.style import DPI, STYLE
 from mnist_lightning.files import write_atomically
 from mnist_lightning.runs.loggers import uses_epochs
 from mnist_lightning.runs.tensorboard import write_summary
 
 log = logging.getLogger(__name__)
 
+Format = Literal["pdf", "png", "svg"]
+FORMATS: tuple[Format, ...] = get_args(Format)
 MAX_CHART_COLOURS = 4096  # a figure with more has photographs, for which 256 are too few
 
 
 def publish(
-    trainer: Trainer, draw: Callable[[], Figure], name: str, tag: str, epoch: int
+    trainer: Trainer,
+    draw: Callable[[], Figure],
+    name: str,
+    tag: str,
+    epoch: int,
+    dpi: int = DPI,
+    formats: Sequence[Format] = ("png",),
 ) -> Figure | None:
     """Draws a figure, saves it in the run folder and sends it to the loggers.
 
     All processes must call this function, because they agree on the run folder; only the first one
-    draws. Nothing is drawn in a dry run. If the file cannot be written, or a logger fails, a
-    warning is logged, because a figure must not end a training.
+    draws. Nothing is drawn in a dry run. If a file cannot be written, or a logger fails, a warning
+    is logged, because a figure must not end a training.
 
     Args:
         trainer: Its ``log_dir`` is the run folder; each of its loggers that accepts images gets the
             figure.
         draw: Returns the figure.
-        name: Name of the PNG file, without suffix.
+        name: Name of the file, without suffix.
         tag: Name of the image in the loggers, in the group ``figures``.
         epoch: Number of completed epochs; the step of the image in the loggers, unless there are
             several validations per epoch.
+        dpi: Resolution in pixels per inch.
+        formats: Formats of the files. Loggers and notebooks get a PNG image.
 
     A notebook shows the figure, and updates it in place when it is drawn again.
 
@@ -58,24 +69,38 @@ def publish(
     if is_dry_run(trainer) or not trainer.is_global_zero:
         return None
     figure = draw()
+    figure.dpi = dpi
     png = render_png(figure)
-    path = Path(folder or "", f"{name}.png")
+    path = Path(folder or "", name)
     if folder is not None and "://" not in folder:  # a logger may write to remote storage
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            write_atomically(path, png)
-        except OSError as error:
-            _warn_once(f"cannot write the figure {path} ({error.strerror}); the run continues")
+        for kind in formats:
+            _write(path.with_name(f"{name}.{kind}"), figure, png)
     step = epoch if uses_epochs(trainer) else trainer.global_step
     show_in_notebook(png, f"{id(trainer)} {tag}")
     for logger in trainer.loggers:
         try:
-            _send(logger, figure, png, path, f"figures/{tag}", step)
+            _send(
+                logger, figure, png, path.with_name(f"{name}.{formats[0]}"), f"figures/{tag}", step
+            )
         except Exception as error:  # from the network, or from a library
             _warn_once(
                 f"{type(logger).__name__} did not log the figure {name}: {error}; the run continues"
             )
     return figure
+
+
+@STYLE
+def _write(path: Path, figure: Figure, png: bytes) -> None:
+    content = png
+    if path.suffix != ".png":
+        buffer = io.BytesIO()
+        figure.savefig(buffer, format=path.suffix[1:])
+        content = buffer.getvalue()
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_atomically(path, content)
+    except OSError as error:
+        _warn_once(f"cannot write the figure {path} ({error.strerror}); the run continues")
 
 
 @STYLE

@@ -165,8 +165,8 @@ def find_weights(name: str, root: Path, allow_untrained: bool = False) -> Weight
         if weights.is_trained or allow_untrained:
             return weights
     raise CheckpointError(
-        f"--ckpt_path is {name!r}, but no run in {root / LOGS} has a checkpoint; run "
-        "'python -m mnist_lightning fit' first, or pass the path of a checkpoint"
+        f"--ckpt_path is {name!r}, but no run in {root / LOGS} has a checkpoint; "
+        "train with the subcommand fit first, or pass the path of a checkpoint"
     )
 
 

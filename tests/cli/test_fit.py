@@ -141,6 +141,23 @@ def test_tests_the_best_checkpoint_and_reports_it(fitted: Run) -> None:
     assert sum(line.startswith("Epoch ") for line in lines) == 3
 
 
+def test_printed_commands_are_quoted(workdir: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    main(["fit", *SHORT, "--trainer.default_root_dir=my runs"])
+    assert "TensorBoard: tensorboard --logdir 'my runs/lightning_logs'" in capsys.readouterr().out
+
+
+def test_callbacks_draw_in_other_formats(workdir: Path) -> None:
+    curves = ["--trainer.callbacks+=mnist_lightning.LearningCurves", "--trainer.callbacks.dpi=50"]
+    filters = ["--trainer.callbacks+=mnist_lightning.FirstLayerFilters"]
+    formats = "--trainer.callbacks.formats=[pdf, png]"
+    main(["fit", *SHORT, *curves, *filters, formats])
+    run = workdir / "lightning_logs" / "version_0"
+    assert {"filters.pdf", "filters.png", "curves.png"} < names(run)
+    assert "curves.pdf" not in names(run)
+    with Image.open(run / "curves.png") as image:
+        assert image.width == 270
+
+
 def test_is_reproducible_and_depends_on_the_seed(workdir: Path) -> None:
     weights = []
     for seed in ("3", "3", "4"):

@@ -46,6 +46,11 @@ def test_runs_from_another_folder(project: Path) -> None:
     assert names(folder) >= {"config.yaml", "history.csv", "results.json", *FIGURE_FILES}
 
 
+def test_help_and_hints_name_the_program(project: Path) -> None:
+    assert run_file(project, "--help").startswith("usage: python shapes.py COMMAND [options]")
+    assert "    python shapes.py fit --ckpt_path last" in run_file(project, "fit", "--help")
+
+
 def test_resumes_and_tests(
     project: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -77,6 +82,7 @@ def test_resumes_and_tests(
     with pytest.raises(SystemExit):
         main(["fit", "--help"], **own)
     text = capsys.readouterr().out
+    assert "python -m mnist_lightning" not in text
     assert "--data.num_images NUM_IMAGES" in text
     assert "--model.momentum MOMENTUM" in text
     assert "--data.emnist_split" not in text

@@ -21,6 +21,8 @@ from PIL import Image
 from trainers import quiet_trainer
 from typing_extensions import override
 
+from mnist_lightning import FirstLayerFilters
+from mnist_lightning.errors import InvalidArgumentError
 from mnist_lightning.figures.confusion_matrix import plot_confusion_matrix
 from mnist_lightning.figures.grids import plot_training_images
 from mnist_lightning.figures.publish import publish
@@ -185,3 +187,34 @@ def test_every_logger_gets_the_figure_in_its_own_way(tmp_path: Path) -> None:
         assert np.array_equal(np.asarray(image), np.asarray(saved))
     assert comet.figures == [("figures/a chart", figure, 3)]
     assert lit.files == [str(tmp_path / "chart.png")]
+
+
+def test_formats_and_resolution_are_options(tmp_path: Path) -> None:
+    trainer = quiet_trainer(default_root_dir=tmp_path)
+    publish(trainer, draw_chart, "small", "chart", 1)
+    publish(trainer, draw_chart, "large", "chart", 1, dpi=240, formats=["png", "pdf", "svg"])
+    assert {path.name for path in tmp_path.iterdir()} == {
+        "small.png",
+        "large.png",
+        "large.pdf",
+        "large.svg",
+    }
+    with Image.open(tmp_path / "small.png") as small, Image.open(tmp_path / "large.png") as large:
+        assert large.size == pytest.approx([2 * length for length in small.size], abs=1)
+    assert (tmp_path / "large.pdf").read_bytes().startswith(b"%PDF")
+    assert "<svg" in (tmp_path / "large.svg").read_text()
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"dpi": 0}, "dpi is 0; it must be an integer from 1 to 1,200"),
+        ({"dpi": 1.5}, "dpi is 1.5; it must be an integer"),
+        ({"formats": ["gif"]}, "formats is .*; it must be a list of pdf, png, svg"),
+        ({"formats": "png"}, "formats is 'png'; it must be a list of pdf, png, svg"),
+        ({"formats": []}, "it must be a list of pdf, png, svg"),
+    ],
+)
+def test_invalid_formats_are_reported(options: dict[str, Any], message: str) -> None:
+    with pytest.raises(InvalidArgumentError, match=message):
+        FirstLayerFilters(**options)
