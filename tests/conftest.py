@@ -153,7 +153,14 @@ def drawn(monkeypatch: pytest.MonkeyPatch) -> list[Drawing]:
     """The figures that callbacks publish, instead of files."""
     drawings: list[Drawing] = []
 
-    def keep(trainer: Trainer, draw: Callable[[], Figure], name: str, tag: str, epoch: int) -> None:
+    def keep(
+        trainer: Trainer,
+        draw: Callable[[], Figure],
+        name: str,
+        tag: str,
+        epoch: int,
+        *options: object,
+    ) -> None:
         if trainer.is_global_zero and not is_dry_run(trainer):
             # A copy, because a figure may be updated later.
             drawings.append(Drawing(name, tag, epoch, copy.deepcopy(draw())))

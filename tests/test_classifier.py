@@ -227,7 +227,8 @@ def test_checkpoint_of_another_network_requires_that_network(tmp_path: Path) -> 
 
     model = MNISTClassifier(make_network())
     trainer = quiet_trainer(max_epochs=1)
-    trainer.fit(model, loader(torch.rand(8, 1, 28, 28), torch.randint(10, (8,))))
+    data = loader(torch.rand(8, 1, 28, 28), torch.randint(10, (8,)))
+    trainer.fit(model, data, data)
     path = tmp_path / "model.ckpt"
     trainer.save_checkpoint(path)
     with pytest.raises(RuntimeError, match="not match DigitCNN; pass the network that was trained"):

@@ -65,7 +65,7 @@ def test_help_shows_options_of_data_and_model_first(
 
 def test_help_is_short_and_describes_the_options(capsys: pytest.CaptureFixture[str]) -> None:
     text = show(capsys, "fit", "--help")
-    assert len(text.splitlines()) < 550
+    assert len(text.splitlines()) < 560
     words = " ".join(text.split())
     assert "--data.val_fraction VAL_FRACTION Fraction of the training images held out" in words
     assert "--ckpt_path CKPT_PATH Weights to load: best or last (of the newest run)" in words
