@@ -26,11 +26,11 @@ from mnist_lightning.errors import (
     check_integer,
 )
 from mnist_lightning.runs.checkpoints import read_checkpoint
+from mnist_lightning.runs.loggers import optional_save_dir
 from mnist_lightning.runs.slurm import requeued_checkpoint
 from mnist_lightning.runs.weights import Weights, find_weights
 
 DEFAULT_MAX_EPOCHS = 10  # unless the run has another limit
-LOGGER_FOLDER = "--trainer.logger.save_dir"
 
 
 def add_options(parser: LightningArgumentParser) -> None:
@@ -93,7 +93,8 @@ def parse_options(
     with errors_name_variables(command, set(variables) - option_names):
         user_args = resolve_configs([*variables.values(), *own_args])
         command_args = resolve_configs(args[:start])
-        config, weights = _parse_with_weights(parser, command_args, user_args, command_line)
+        with optional_save_dir():
+            config, weights = _parse_with_weights(parser, command_args, user_args, command_line)
     trainer = config[config.subcommand].trainer
     if trainer.max_epochs is None:
         has_other_limit = trainer.max_steps != -1 or trainer.max_time is not None
@@ -110,14 +111,7 @@ def _check_encoding(args: list[str]) -> None:
 def _parse_with_weights(
     parser: OneSentenceParser, command_args: list[str], user_args: list[str], command_line: str
 ) -> tuple[Namespace, Weights | None]:
-    try:
-        config = parser.parse_args([*command_args, *user_args] or ["--help"])
-    except UsageError as error:
-        if LOGGER_FOLDER not in str(error):
-            raise
-        # An empty folder stands for that of the run.
-        user_args = [*user_args, f"{LOGGER_FOLDER}="]
-        config = parser.parse_args([*command_args, *user_args])
+    config = parser.parse_args([*command_args, *user_args] or ["--help"])
     subcommand = config.subcommand
     options = config[subcommand]
     check_integer("--seed_everything", options.seed_everything, 0, 2**32 - 1)

@@ -1,7 +1,8 @@
 """The user's loggers: the epoch as their x axis, and their place when a run is resumed."""
 
 import csv
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -64,6 +65,24 @@ def use_epochs(logger: Logger, trainer: Trainer) -> None:
         log_metrics(*epoch_as_step(metrics, step))
 
     logger.log_metrics = log_against_epochs  # type: ignore[method-assign]
+
+
+@contextmanager
+def optional_save_dir() -> Iterator[None]:
+    """Gives ``save_dir`` of loggers a default while options are parsed: the run folder.
+
+    Lightning requires it, but ``run_arguments`` replaces an empty one. jsonargparse reads the
+    defaults from the signatures, wherever a config mentions these loggers.
+    """
+    functions: list[Any] = [CSVLogger.__init__, TensorBoardLogger.__init__]
+    defaults = [function.__defaults__ for function in functions]
+    for function in functions:
+        function.__defaults__ = ("", *function.__defaults__)
+    try:
+        yield
+    finally:
+        for function, original in zip(functions, defaults, strict=True):
+            function.__defaults__ = original
 
 
 def run_arguments(logger_class: type, folder: Path, version: str | None) -> dict[str, Any]:

@@ -30,7 +30,7 @@ class EpochTensorBoardLogger(TensorBoardLogger):
     hyperparameters that differ between runs first, and the GRAPHS tab shows the network.
 
     Args:
-        save_dir: Folder that contains the folder ``name``.
+        save_dir: Folder that contains the folder ``name``; default: the working directory.
         name: Name of the folder that contains the run folders.
         version: Name or number of the run folder; default: the next number.
         log_graph: Whether to log the graph of the model.
@@ -41,7 +41,7 @@ class EpochTensorBoardLogger(TensorBoardLogger):
 
     def __init__(
         self,
-        save_dir: str | Path,
+        save_dir: str | Path = "",
         name: str | None = "lightning_logs",
         version: int | str | None = None,
         log_graph: bool = True,

@@ -11,7 +11,7 @@ import pytest
 import wandb_files
 from command_line import RUN_FILES, SHORT, command, config, environment, fail, names, results
 from events import steps
-from lightning.pytorch.loggers import Logger
+from lightning.pytorch.loggers import CSVLogger, Logger
 from typing_extensions import override
 
 from mnist_lightning.cli import main
@@ -204,6 +204,29 @@ def test_several_loggers_in_yaml(workdir: Path) -> None:
     assert results(run_folder(2))["checkpoint"] == str(
         workdir / run_folder(1) / "checkpoints/best.ckpt"
     )
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        ["--config=loggers.yaml"],
+        ["--trainer.logger=[{class_path: CSVLogger}, {class_path: TensorBoardLogger}]"],
+        ["--trainer.logger+=CSVLogger", "--trainer.logger+=TensorBoardLogger"],
+    ],
+)
+def test_several_loggers_without_a_folder_use_that_of_the_run(
+    workdir: Path, options: list[str]
+) -> None:
+    (workdir / "loggers.yaml").write_text(
+        "trainer: {logger: [{class_path: CSVLogger}, {class_path: TensorBoardLogger}]}"
+    )
+    main(["fit", *SHORT, *options])
+    (workdir / "loggers.yaml").unlink()
+    assert names(workdir) == {"lightning_logs"}
+    assert names(run_folder()) > {*RUN_FILES, "metrics.csv", "hparams.yaml"}
+    assert steps(run_folder())["val/acc"] == [1]
+    with pytest.raises(TypeError):  # outside of the command line, nothing has changed
+        CSVLogger()  # type: ignore[call-arg]
 
 
 class Unknown(Logger):
