@@ -130,12 +130,12 @@ def _parse_with_weights(
         weights = find_weights(name or "best", root, allow_untrained=is_fit)
     # The options of the weights come first, so that the user's own options override them.
     is_resumed = resumes_in_place(subcommand, weights)
-    defaults = ["--config", _config_of(weights, is_resumed, options)]
+    defaults = ["--config", _config_of(weights, subcommand, options)]
     config = parser.parse_args([*command_args, *defaults, *user_args])
     trained_dataset = weights.options()["data"].get("dataset", "MNIST")
     # A run that is resumed keeps its config, whatever the data.
     if not is_resumed and config[subcommand].data.get("dataset", "MNIST") != trained_dataset:
-        defaults = ["--config", _config_of(weights, False, options, omits_data=True)]
+        defaults = ["--config", _config_of(weights, subcommand, options, omits_data=True)]
         config = parser.parse_args([*command_args, *defaults, *user_args])
     if resumes(subcommand, weights):
         _check_resume(weights, config[subcommand])
@@ -153,19 +153,19 @@ def resumes_in_place(subcommand: str, weights: Weights | None) -> bool:
 
 
 def _config_of(
-    weights: Weights, is_resumed: bool, accepted: Namespace, omits_data: bool = False
+    weights: Weights, subcommand: str, accepted: Namespace, omits_data: bool = False
 ) -> str:
     """Returns the path of a config, or a config as YAML; the parser accepts both.
 
     Args:
         weights: The weights.
-        is_resumed: Whether their run is resumed in its folder.
+        subcommand: The command.
         accepted: The options of the command; subclasses of model and data may have other ones.
         omits_data: Whether to omit options that apply only to the data of the weights.
     """
-    run_config = weights.run_folder / "config.yaml"
-    if is_resumed and run_config.is_file():
-        return str(run_config)
+    path = weights.run_folder / "config.yaml"
+    if resumes_in_place(subcommand, weights) and path.is_file():
+        return str(path)
     options = weights.options()
     if omits_data or weights.is_pretrained:  # used on other images than they were trained on
         options["data"].pop("source", None)
@@ -174,8 +174,9 @@ def _config_of(
         group: {name: value for name, value in values.items() if name in accepted[group]}
         for group, values in options.items()
     }
-    if weights.name == "best":
-        config |= weights.optimizer_options()
+    if resumes(subcommand, weights):
+        run_config = weights.run_config()
+        config |= {key: run_config.get(key) for key in ("optimizer", "lr_scheduler")}
     return yaml.safe_dump(config)
 
 

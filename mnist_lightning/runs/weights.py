@@ -101,8 +101,9 @@ class Weights:
                 for name in names
                 if isinstance(hparams.get(name), int | float | str)
             }
-        if self.name in ("best", "last"):
-            options["model"] |= self._network()
+        model = self.run_config().get("model")
+        if isinstance(model, dict) and model.get("network"):
+            options["model"]["network"] = model["network"]
         return options
 
     @property
@@ -112,17 +113,21 @@ class Weights:
         return metrics if isinstance(metrics, dict) else {}
 
     def optimizer_options(self) -> dict[str, Any]:
-        """Returns the options ``optimizer`` and ``lr_scheduler`` of the run, for a resumed one."""
+        """Returns the options ``optimizer`` and ``lr_scheduler`` of the training."""
         options = self.checkpoint.get("optimizer_options")
         return options if isinstance(options, dict) else {}
 
-    def _network(self) -> dict[str, Any]:
+    def run_config(self) -> dict[str, Any]:
+        """Returns the config of the run, for ``best`` and ``last`` only, which are the user's own.
+
+        Without it, the user has to pass classes again, such as a network.
+        """
         try:
-            config = yaml.safe_load((self.run_folder / "config.yaml").read_text(encoding="utf-8"))
-            network = config["model"]["network"]
-        except (OSError, ValueError, yaml.YAMLError, LookupError, TypeError):
-            return {}  # the user has to pass it again
-        return {"network": network} if network else {}
+            text = (self.run_folder / "config.yaml").read_text(encoding="utf-8")
+            config = yaml.safe_load(text) if self.name in ("best", "last") else {}
+        except (OSError, ValueError, yaml.YAMLError):
+            return {}
+        return config if isinstance(config, dict) else {}
 
     def load_into(self, model: LightningModule) -> None:
         """Loads the weights into a model.
