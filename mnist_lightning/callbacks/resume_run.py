@@ -23,9 +23,12 @@ class ResumeRun(Callback):
 
     def __init__(self, loggers: Iterable[Logger] = (), uses_epochs: bool = True) -> None:
         self._uses_epochs = uses_epochs
-        self._rows = {
-            logger: read_rows(logger) for logger in loggers if isinstance(logger, CSVLogger)
-        }
+        # Bound here, because the command line makes log_metrics convert steps to epochs.
+        self._rows = [
+            (logger.log_metrics, read_rows(logger))
+            for logger in loggers
+            if isinstance(logger, CSVLogger)
+        ]
 
     @override
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -49,7 +52,7 @@ class ResumeRun(Callback):
         for logger in trainer.loggers:
             if isinstance(logger, TensorBoardLogger):
                 forget_after(logger, last_step)
-        for csv_logger, rows in self._rows.items():
+        for log_metrics, rows in self._rows:
             for step, metrics in rows:
                 if step <= last_step:
-                    csv_logger.log_metrics(metrics, step)
+                    log_metrics(metrics, step)

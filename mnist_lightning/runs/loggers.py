@@ -58,9 +58,9 @@ def use_epochs(logger: Logger, trainer: Trainer) -> None:
     log_metrics = logger.log_metrics
 
     def log_against_epochs(metrics: Mapping[str, float], step: int | None = None) -> None:
-        progress = trainer.fit_loop.epoch_loop.batch_progress.current
-        # LearningRateMonitor logs the rate of the next epoch between two epochs.
-        if trainer.state.fn == "fit" and progress.ready == progress.completed:
+        # LearningRateMonitor logs in on_train_epoch_start, before the epoch counts as started.
+        progress = trainer.fit_loop.epoch_progress.current
+        if progress.ready > progress.started:  # type: ignore[attr-defined]
             metrics = {"epoch": trainer.current_epoch, **metrics}
         log_metrics(*epoch_as_step(metrics, step))
 

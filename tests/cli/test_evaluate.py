@@ -110,7 +110,7 @@ def test_untrained_weights_are_never_used(
     code, line = fail(capsys, subcommand)
     assert code == 1
     assert "no run in lightning_logs has a checkpoint" in line
-    assert "fit' first" in line
+    assert "train with the subcommand fit first" in line
     assert names(workdir) == set()
 
 
