@@ -115,7 +115,7 @@ class MNISTClassifier(CUDAGraphModule):
 
     @override
     def load_state_dict(self, state_dict: Mapping[str, Any], *args: Any, **kwargs: Any) -> Any:
-        """Loads weights, as ``load_from_checkpoint`` does.
+        """Loads weights; an error describes how to pass another network.
 
         Raises:
             RuntimeError: If they do not match the network.

@@ -49,8 +49,9 @@ class MNISTDataModule(LightningDataModule):
     and ``predict``. Other data sets in MNIST's format are available through ``dataset``.
 
     Args:
-        data_dir: Folder with MNIST's four files, extracted or ``.gz``, directly or in torchvision's
-            subfolder ``MNIST/raw``. Missing files are downloaded into it.
+        data_dir: Folder with MNIST's four files, extracted or compressed (gzip or zip), under any
+            names, in the folder, its subfolders or torchvision's ``MNIST/raw``. Missing files are
+            downloaded into it.
         batch_size: Number of images in a training batch, over all devices; batches for validation
             and test are four times as large, on each device.
         val_fraction: Fraction of the training images held out for validation.

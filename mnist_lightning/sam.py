@@ -87,13 +87,16 @@ def is_perturbed(module: LightningModule) -> bool:
     """Returns whether a training step computes the gradients at a neighbour of the weights.
 
     Args:
-        module: A module that is being trained.
+        module: The module.
 
     Raises:
         MisconfigurationException: If gradients are accumulated; Lightning would add those at the
             neighbour to those at the weights.
     """
-    optimizer = module.optimizers(use_pl_optimizer=False)
+    try:
+        optimizer = module.optimizers(use_pl_optimizer=False)
+    except RuntimeError:  # not attached to a Trainer
+        return False
     if not isinstance(optimizer, SharpnessAwareAdamW):
         return False
     if module.trainer.accumulate_grad_batches != 1:

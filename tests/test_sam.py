@@ -91,3 +91,10 @@ def test_training_with_it_measures_each_image_once_and_changes_the_weights(
 def test_rejects_a_negative_radius() -> None:
     with pytest.raises(ValueError, match=r"sam_radius is -0.1; it must be at least 0"):
         MNISTClassifier(sam_radius=-0.1)
+
+
+def test_step_without_a_trainer_returns_the_loss() -> None:
+    model = MNISTClassifier(sam_radius=0.05)
+    with pytest.warns(UserWarning, match="is not registered on"):
+        loss = model.training_step((torch.rand(2, 1, 28, 28), torch.tensor([1, 2])))
+    assert loss.requires_grad

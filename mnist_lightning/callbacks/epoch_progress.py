@@ -32,7 +32,7 @@ class EpochProgress(TQDMProgressBar):
     @override
     def enable(self) -> None:
         """Enables the bar, in a terminal only; Lightning's tuners call this method, too."""
-        if sys.stdout.isatty():
+        if sys.stdout.isatty() and self.trainer.is_global_zero:
             super().enable()
         else:
             self.disable()

@@ -7,7 +7,7 @@ from lightning.pytorch import Trainer
 
 
 class EpochRecord:
-    """Measures an epoch, from its start.
+    """Records the duration of an epoch and the metrics that are logged in it.
 
     Args:
         trainer: The Trainer at the start of the epoch.

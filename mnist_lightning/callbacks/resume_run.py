@@ -1,7 +1,6 @@
 """Makes a resumed run continue where it was interrupted."""
 
 from collections.abc import Iterable
-from pathlib import Path
 
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch import Callback, LightningModule, Trainer
@@ -10,7 +9,7 @@ from torch.optim.lr_scheduler import OneCycleLR
 from typing_extensions import override
 
 from mnist_lightning.runs.loggers import read_rows
-from mnist_lightning.runs.tensorboard import forget_after
+from mnist_lightning.runs.tensorboard import purge_after
 
 
 class ResumeRun(Callback):
@@ -45,13 +44,9 @@ class ResumeRun(Callback):
                 )
         # Lightning counts steps from zero.
         last_step = trainer.current_epoch if self._uses_epochs else trainer.global_step - 1
-        for checkpoint in Path(trainer.log_dir or "").glob("hpc_ckpt_*.ckpt"):
-            checkpoint.unlink(
-                missing_ok=True
-            )  # saved by Lightning within an epoch when Slurm requeued the job
         for logger in trainer.loggers:
             if isinstance(logger, TensorBoardLogger):
-                forget_after(logger, last_step)
+                purge_after(logger, last_step)
         for log_metrics, rows in self._rows:
             for step, metrics in rows:
                 if step <= last_step:

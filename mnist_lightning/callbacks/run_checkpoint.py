@@ -15,8 +15,8 @@ from mnist_lightning.runs.checkpoints import RunCheckpointIO
 class RunCheckpoint(ModelCheckpoint):
     """Saves ``name.ckpt`` after each epoch, independently of the user's ModelCheckpoints.
 
-    With ``monitor``, the checkpoint contains exactly the weights that were validated: it is saved
-    within an epoch if these are others than at its end.
+    With ``monitor``, the checkpoint contains exactly the weights that were validated: if training
+    continues after a validation within an epoch, it is saved immediately.
 
     With ``RunCheckpointIO``, a checkpoint replaces the previous one only after the metrics of its
     epoch are logged, so that a resumed run misses nothing.
@@ -35,7 +35,6 @@ class RunCheckpoint(ModelCheckpoint):
             save_on_train_epoch_end=True,  # a run can be resumed from a complete epoch only
         )
         self._resumes_in_place = resumes_in_place
-        self._validated_step = -1
 
     # Nothing is saved after a training step, so this hook can be skipped.
     on_train_batch_end = Callback.on_train_batch_end
@@ -65,17 +64,17 @@ class RunCheckpoint(ModelCheckpoint):
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         if self.monitor not in trainer.callback_metrics or trainer.sanity_checking:
             return
-        self._validated_step = trainer.global_step
         is_epoch_end = trainer.fit_loop.epoch_loop.batch_progress.is_last_batch
         # WeightAveraging may change the average at the end of an epoch.
         is_averaged = any(isinstance(c, WeightAveraging) for c in trainer.callbacks)  # type: ignore[attr-defined]
         if trainer.state.fn == "fit" and (is_averaged or not is_epoch_end):
             super().on_train_epoch_end(trainer, pl_module)
-            self._validated_step = -1
 
     @override
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        if self.monitor is None or self._validated_step == trainer.global_step:
+        # Before the first validation there is no metric to monitor. If the last one was within the
+        # epoch, its checkpoint exists, and the same score does not replace it.
+        if self.monitor is None or self.monitor in trainer.callback_metrics:
             super().on_train_epoch_end(trainer, pl_module)
 
     @override

@@ -3,9 +3,11 @@
 from pathlib import Path
 from typing import Any
 
+import yaml
 from jsonargparse import Namespace
 from lightning.pytorch import LightningModule, Trainer
-from lightning.pytorch.cli import SaveConfigCallback
+from lightning.pytorch.callbacks import BatchSizeFinder, LearningRateFinder
+from lightning.pytorch.cli import LightningArgumentParser, SaveConfigCallback
 from lightning.pytorch.loggers import MLFlowLogger
 from lightning.pytorch.utilities.parsing import lightning_setattr
 from typing_extensions import override
@@ -18,19 +20,22 @@ from mnist_lightning.runs.tensorboard import EpochTensorBoardLogger
 NOT_HYPERPARAMETERS = ("cuda_graph", "data_dir", "learning_rate", "mirrors", "num_classes")
 
 
-def optimizer_options(config: Namespace) -> dict[str, Any]:
-    """Returns the chosen optimizer and schedule as plain values, such as in a config; or None."""
-    keys = ("optimizer", "lr_scheduler")
-    return {key: config[key].as_dict() if config.get(key) else None for key in keys}
+TUNERS = (BatchSizeFinder, LearningRateFinder)
+
+
+def optimizer_options(parser: LightningArgumentParser, config: Namespace) -> dict[str, Any]:
+    """Returns the chosen optimizer and schedule as in a config file, or None for each of them."""
+    content = yaml.safe_load(parser.dump(config, skip_none=False))
+    return {key: content.get(key) for key in ("optimizer", "lr_scheduler")}
 
 
 class SaveRunConfig(SaveConfigCallback):
     """LightningCLI's callback that saves ``config.yaml``, with the values that are used.
 
-    These are the data source, and what Lightning's tuners found. It also passes the hyperparameters
-    of the config to TensorBoard, and saves the optimizer in checkpoints. A resumed run keeps its
-    config until the first epoch is complete, because the new options may turn out to be invalid;
-    then its ``results.json`` is removed, because only a complete run has one.
+    They include the data source, and the values found by Lightning's tuners. It also passes the
+    hyperparameters of the config to TensorBoard, and saves the optimizer in checkpoints. A resumed
+    run keeps its config until the first epoch is complete, because the new options may turn out to
+    be invalid; then its ``results.json`` is removed, because only a complete run has one.
 
     Arguments are those of ``SaveConfigCallback``; ``overwrite`` means that the run is resumed.
     """
@@ -40,20 +45,26 @@ class SaveRunConfig(SaveConfigCallback):
         datamodule = getattr(trainer, "datamodule", None)
         if isinstance(datamodule, MNISTDataModule) and "source" in self.config.data:
             self.config.data.source = datamodule.source
+        self._optimizer_options = optimizer_options(self.parser, self.config)
         self._folder = Path(trainer.log_dir or "")  # a broadcast, so every process must ask
         if not self.overwrite:
             super().setup(trainer, pl_module, stage)
 
     @override
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        found_values = self._update_tuned_options(trainer, pl_module)
+        found_values = {}
+        if any(isinstance(callback, TUNERS) for callback in trainer.callbacks):  # type: ignore[attr-defined]
+            found_values = self._update_tuned_options(trainer, pl_module)
         if found_values and trainer.is_global_zero:
             self._write_config()
         for logger in trainer.loggers:
             if isinstance(logger, EpochTensorBoardLogger):
                 logger.run_hparams = self._hparams()
-            elif found_values and not isinstance(logger, MLFlowLogger):  # it rejects new values
-                logger.log_hyperparams(found_values)
+                continue
+            # Lightning has logged those of model and data; MLflow rejects another value.
+            hparams = {} if isinstance(logger, MLFlowLogger) else dict(found_values)
+            if hparams | self._optimizer_hparams():
+                logger.log_hyperparams(hparams | self._optimizer_hparams())
 
     def _update_tuned_options(
         self, trainer: Trainer, pl_module: LightningModule
@@ -70,18 +81,14 @@ class SaveRunConfig(SaveConfigCallback):
                     options, name = self.config.optimizer.init_args, "lr"
                 options[name] = value
         if found_values:
+            self._optimizer_options = optimizer_options(self.parser, self.config)
             trainer.strategy.setup_optimizers(trainer)  # a schedule depends on these values
         return found_values
 
     def _hparams(self) -> dict[str, Any]:
         """Returns the hyperparameters; TensorBoard sorts them by name if no run differs."""
         config = self.config
-        settings = {**vars(config.data), **vars(config.model)}
-        for key, chosen in optimizer_options(config).items():
-            if chosen:
-                settings[key] = chosen["class_path"].rpartition(".")[2]
-                arguments = chosen.get("init_args", {}).items()
-                settings |= {f"{key}.{name}": value for name, value in arguments}
+        settings = {**vars(config.data), **vars(config.model), **self._optimizer_hparams()}
         hparams = {
             "epochs": config.trainer.max_epochs,
             "learning_rate": settings.pop("optimizer.lr", config.model.get("learning_rate")),
@@ -93,11 +100,20 @@ class SaveRunConfig(SaveConfigCallback):
             if name not in NOT_HYPERPARAMETERS
         }
 
+    def _optimizer_hparams(self) -> dict[str, Any]:
+        hparams = {}
+        for key, chosen in self._optimizer_options.items():
+            if chosen:
+                hparams[key] = chosen["class_path"].rpartition(".")[2]
+                arguments = chosen.get("init_args", {}).items()
+                hparams |= {f"{key}.{name}": value for name, value in arguments}
+        return hparams
+
     @override
     def on_save_checkpoint(
         self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]
     ) -> None:
-        checkpoint["optimizer_options"] = optimizer_options(self.config)
+        checkpoint["optimizer_options"] = self._optimizer_options
 
     @override
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:

@@ -7,7 +7,13 @@ from typing import Any
 
 from mnist_lightning.callbacks.probability_metrics import ProbabilityMetrics
 from mnist_lightning.cli.session import Session
-from mnist_lightning.cli.summary import print_class_table, print_places, print_result
+from mnist_lightning.cli.summary import (
+    print_class_table,
+    print_line,
+    print_places,
+    print_provenance,
+    print_result,
+)
 from mnist_lightning.errors import UserError
 
 
@@ -50,7 +56,11 @@ def skip_test(session: Session) -> dict[str, Any]:
     """
     metrics = session.validation_metrics()
     results = _write_results(session, metrics)
-    print_result(session, "Validation", [metrics])
+    if metrics:
+        print_result(session, "Validation", [metrics])
+    else:
+        print_line("These weights were not validated")
+        print_provenance(session)
     print_places(session)
     return results
 

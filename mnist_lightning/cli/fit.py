@@ -18,12 +18,12 @@ from lightning.pytorch.utilities.exceptions import SIGTERMException
 
 from mnist_lightning.callbacks.idle_hooks import skip_idle_hooks
 from mnist_lightning.callbacks.run_checkpoint import RunCheckpoint
+from mnist_lightning.callbacks.save_run_config import TUNERS
 from mnist_lightning.classifier import MNISTClassifier
 from mnist_lightning.cli.evaluate import skip_test, test
 from mnist_lightning.cli.processes import is_connection_lost
 from mnist_lightning.cli.session import Session
 from mnist_lightning.cli.summary import print_line
-from mnist_lightning.cli.trainer_defaults import TUNERS
 from mnist_lightning.errors import CheckpointError
 from mnist_lightning.runs.checkpoints import read_checkpoint
 from mnist_lightning.runs.folder import Run
@@ -53,11 +53,7 @@ def fit(
     announce = LambdaCallback(on_fit_start=lambda trainer, model: _print_start(session))
     trainer.callbacks.append(announce)  # type: ignore[attr-defined]
     skip_idle_hooks(trainer.callbacks)  # type: ignore[attr-defined]
-    if any(isinstance(c, StochasticWeightAveraging) for c in trainer.callbacks):  # type: ignore[attr-defined]
-        log.warning(
-            "The weights that StochasticWeightAveraging averages are neither validated nor saved "
-            "nor tested; use lightning.pytorch.callbacks.WeightAveraging instead"
-        )
+    _warn_about_averaging(trainer)
     with _resume_hint(session, run, root):
         resumed = session.weights if session.resumes else None
         trainer.fit(
@@ -66,19 +62,31 @@ def fit(
             ckpt_path=resumed.path if resumed else None,
             weights_only=True,
         )
-        if resumed and trainer.global_step == resumed.steps:
-            print_line("The run was already complete; raise --trainer.max_epochs to continue it")
-            if folder is not None and (folder / "results.json").exists():
-                trainer.loggers = []  # the test is logged already
         # Lightning's tuners would run again before the test.
         callbacks = trainer.callbacks  # type: ignore[attr-defined]
         trainer.callbacks = [c for c in callbacks if not isinstance(c, TUNERS)]  # type: ignore[attr-defined]
-        if reason := _stop_reason(trainer):
+        _remove_hpc_checkpoints(session)
+        if resumed and trainer.global_step == resumed.steps:
+            limit = "max_steps" if resumed.steps == trainer.max_steps else "max_epochs"
+            print_line(f"The run was already complete; raise --trainer.{limit} to continue it")
+            if folder is not None and (folder / "results.json").exists():
+                trainer.loggers = []  # the test is logged already
+        elif reason := _stop_reason(trainer):
             print_line(f"Stopped after {trainer.global_step:,} steps: {reason}")
         session.weights = _saved_weights(session)
         if session.weights:
             session.weights.load_into(session.model)
         return test(session) if test_after_fit else skip_test(session)
+
+
+def _warn_about_averaging(trainer: Trainer) -> None:
+    callbacks = trainer.callbacks  # type: ignore[attr-defined]
+    is_averaged = any(isinstance(c, StochasticWeightAveraging) for c in callbacks)
+    if is_averaged and trainer.is_global_zero:
+        log.warning(
+            "The weights that StochasticWeightAveraging averages are not validated, saved or "
+            "tested; use lightning.pytorch.callbacks.WeightAveraging instead"
+        )
 
 
 def _print_start(session: Session) -> None:
@@ -115,10 +123,18 @@ def _describe_network(model: MNISTClassifier) -> str:
     return f"{type(model.network).__name__} ({total:,} parameters, {trained} trainable)"
 
 
+def _remove_hpc_checkpoints(session: Session) -> None:
+    """Removes checkpoints that Lightning saved for Slurm; it would load them before the test."""
+    folder = session.folder
+    if folder is not None and session.trainer.is_global_zero:
+        for path in folder.glob("hpc_ckpt_*.ckpt"):
+            path.unlink()
+
+
 def _stop_reason(trainer: Trainer) -> str | None:
     """Returns why a fit ended before its last epoch; None if it did not."""
     if trainer.global_step == trainer.max_steps:
-        return "this is --trainer.max_steps"
+        return "--trainer.max_steps was reached"
     if not trainer.should_stop:
         return None
     for callback in trainer.callbacks:  # type: ignore[attr-defined]

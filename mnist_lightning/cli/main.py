@@ -197,7 +197,7 @@ class MNISTCLI(LightningCLI):
         if options.barebones:  # Lightning's mode for measuring its overhead: nothing is written
             self.save_config_callback = None
             return super().instantiate_trainer(**kwargs)
-        kwargs |= trainer_options(self.subcommand, options, self.run)
+        kwargs |= trainer_options(self.subcommand, options, self.run, self.weights)
         self.trainer_defaults["callbacks"] = [
             SaveEnvironment(self.command_line),
             *default_callbacks(self.subcommand, options, self.weights),

@@ -26,10 +26,10 @@ OPTIMIZER_HELP = (
     "--optimizer SGD --optimizer.lr 0.1"
 )
 LR_SCHEDULER_HELP = (
-    "Learning rate schedule, which takes a step after each epoch, or after each batch if it is "
-    "OneCycleLR or CyclicLR: --lr_scheduler CosineAnnealingLR --lr_scheduler.T_max 10"
+    "Learning rate schedule, stepped after each epoch, or after each batch for OneCycleLR and "
+    "CyclicLR: --lr_scheduler CosineAnnealingLR --lr_scheduler.T_max 10"
 )
-STEPWISE = (CyclicLR, OneCycleLR)  # as their documentation and Lightning recommend
+STEPPED_PER_BATCH = (CyclicLR, OneCycleLR)  # as their documentation and Lightning recommend
 # Options of the model for its own optimizer, and what replaces them.
 REPLACED_OPTIONS = {
     "optimizer": {
@@ -69,13 +69,15 @@ def add_optimizer_arguments(parser: LightningArgumentParser, is_fit: bool) -> No
     )
 
 
-def check_optimizer(options: Namespace, parser: OneSentenceParser, names: Collection[str]) -> None:
+def check_optimizer(
+    options: Namespace, parser: OneSentenceParser, user_options: Collection[str] = ()
+) -> None:
     """Checks that options for the optimizer do not contradict each other.
 
     Args:
         options: The options of a command.
         parser: The parser, which knows their defaults.
-        names: The options that the user wrote, such as ``--model.learning_rate``.
+        user_options: The options that the user wrote, such as ``--model.learning_rate``.
 
     Raises:
         UsageError: If an option of the model would have no effect.
@@ -86,36 +88,40 @@ def check_optimizer(options: Namespace, parser: OneSentenceParser, names: Collec
     for key, replaced in REPLACED_OPTIONS.items():
         for name, hint in replaced.items() if options[key] else ():
             value, default = options.model.get(name), defaults.get(name)
-            if value != default or f"--model.{name}" in names:
+            if value != default or f"--model.{name}" in user_options:
                 raise UsageError(
                     f"--model.{name} is {value}, but has no effect together with --{key}; {hint}, "
-                    f"or leave --model.{name} at its default, {default}"
+                    f"or leave --model.{name} out, whose default is {default}"
                 )
 
 
-def check_resumed_optimizer(options: Namespace, saved_options: Mapping[str, Any]) -> None:
+def check_resumed_optimizer(
+    options: Namespace, saved_options: Mapping[str, Any], parser: OneSentenceParser
+) -> None:
     """Checks that a resumed run keeps its optimizer and its schedule.
 
     Args:
         options: The options of the command.
         saved_options: Those of the run.
+        parser: The parser.
 
     Raises:
         UsageError: If they differ.
     """
-    for key, value in optimizer_options(options).items():
+    for key, value in optimizer_options(parser.commands["fit"], options).items():
         saved = saved_options.get(key)
         if saved != value:
             raise UsageError(
                 f"--{key} is {_describe(value)}; a resumed run keeps its own, {_describe(saved)}, "
-                "which is part of the optimizer state"
+                "which is part of the optimizer state; pass the options it was trained with, for "
+                "example --config RUN/config.yaml"
             )
 
 
 def _describe(config: Any) -> str:
     """Returns a class and its arguments as in a call."""
     if not isinstance(config, dict):
-        return "the default"
+        return "null"
     arguments = (f"{name}={value!r}" for name, value in config.get("init_args", {}).items())
     return f"{config.get('class_path')}({', '.join(arguments)})"
 
@@ -126,7 +132,7 @@ def use_optimizer(model: LightningModule, options: Namespace) -> None:
     Raises:
         UsageError: If a class rejects its arguments.
     """
-    if any(optimizer_options(options).values()):
+    if options.optimizer or options.lr_scheduler:
         configure = partial(_configure, model, options)
         configure(AdamW(model.parameters()))  # reports invalid arguments before the run starts
         model.configure_optimizers = configure  # type: ignore[method-assign]
@@ -136,31 +142,31 @@ def _configure(
     model: LightningModule, options: Namespace, default: Optimizer | None = None
 ) -> Optimizer | OptimizerLRSchedulerConfig:
     """Implements ``configure_optimizers``."""
-    optimizer_config, scheduler_config = optimizer_options(options).values()
-    if optimizer_config:
-        optimizer: Optimizer = _instantiate("optimizer", model.parameters(), optimizer_config)
+    if options.optimizer:
+        optimizer: Optimizer = _instantiate("optimizer", model.parameters(), options)
     else:
         optimizer = default or cast("Optimizer", type(model).configure_optimizers(model))
-    if scheduler_config is None:
+    if options.lr_scheduler is None:
         return optimizer
     if not isinstance(optimizer, Optimizer):
         raise UsageError(
-            f"--lr_scheduler is {scheduler_config['class_path']}, but "
+            f"--lr_scheduler is {options.lr_scheduler.class_path}, but "
             f"{type(model).__name__}.configure_optimizers returns more than an optimizer; pass "
             "--optimizer, too"
         )
-    scheduler = _instantiate("lr_scheduler", optimizer, scheduler_config)
+    scheduler = _instantiate("lr_scheduler", optimizer, options)
     return {
         "optimizer": optimizer,
         "lr_scheduler": LRSchedulerConfigType(
             scheduler=scheduler,
-            interval="step" if isinstance(scheduler, STEPWISE) else "epoch",
+            interval="step" if isinstance(scheduler, STEPPED_PER_BATCH) else "epoch",
             monitor=getattr(scheduler, "monitor", "val/loss"),  # for ReduceLROnPlateau
         ),
     }
 
 
-def _instantiate(key: str, argument: Any, config: dict[str, Any]) -> Any:
+def _instantiate(key: str, argument: Any, options: Namespace) -> Any:
+    config = options[key].as_dict()
     try:
         return instantiate_class(argument, config)
     except EXPECTED_ERRORS as error:

@@ -66,7 +66,7 @@ def parse_options(
     Args:
         parser: The parser with its subcommands.
         args: The command line without the name of the program; an empty one means ``--help``.
-        command_line: The command line by which a requeued job finds its run.
+        command_line: The complete command line, which identifies the run of a requeued job.
 
     Returns:
         The options, and the weights, or None for a training run from scratch.
@@ -124,6 +124,7 @@ def _parse_with_weights(
         raise InvalidArgumentError("--ckpt_path", name, "use best, last, pretrained or a path")
     if requeued:
         weights = Weights("last", requeued, read_checkpoint(requeued))
+        user_args = []  # the config of the run contains them
     elif name is None and is_fit:
         return config, None
     else:
@@ -138,7 +139,7 @@ def _parse_with_weights(
         defaults = ["--config", _config_of(weights, subcommand, options, omits_data=True)]
         config = parser.parse_args([*command_args, *defaults, *user_args])
     if resumes(subcommand, weights):
-        _check_resume(weights, config[subcommand])
+        _check_resume(weights, config[subcommand], parser)
     return config, weights
 
 
@@ -180,7 +181,7 @@ def _config_of(
     return yaml.safe_dump(config)
 
 
-def _check_resume(weights: Weights, options: Namespace) -> None:
+def _check_resume(weights: Weights, options: Namespace, parser: OneSentenceParser) -> None:
     if "optimizer_states" not in weights.checkpoint:
         raise CheckpointError(
             f"{weights.path} contains no optimizer state, so training cannot be resumed from it"
@@ -194,4 +195,5 @@ def _check_resume(weights: Weights, options: Namespace) -> None:
                 value,
                 f"a resumed run keeps its own, {saved}, which is part of the optimizer state",
             )
-    check_resumed_optimizer(options, weights.optimizer_options())
+    check_optimizer(options, parser)
+    check_resumed_optimizer(options, weights.optimizer_options(), parser)

@@ -44,7 +44,8 @@ register_type(
     type_check=lambda value, _: isinstance(value, int | float),
     fail_already_registered=False,
 )
-# The default of an argument of StochasticWeightAveraging, which jsonargparse cannot save.
+# jsonargparse cannot serialize a torch.device, the default of an argument of
+# StochasticWeightAveraging.
 register_type(torch.device, fail_already_registered=False)
 
 

@@ -9,10 +9,6 @@ from typing import Any
 from jsonargparse import Namespace
 from lightning.pytorch import Callback
 from lightning.pytorch.callbacks import (
-    BatchSizeFinder,
-    DeviceStatsMonitor,
-    LearningRateFinder,
-    LearningRateMonitor,
     ProgressBar,
 )
 from lightning.pytorch.plugins import CheckpointIO
@@ -32,13 +28,14 @@ from mnist_lightning.callbacks.probability_metrics import ProbabilityMetrics
 from mnist_lightning.callbacks.resume_run import ResumeRun
 from mnist_lightning.callbacks.run_checkpoint import RunCheckpoint
 from mnist_lightning.callbacks.save_history import SaveHistory
+from mnist_lightning.callbacks.save_run_config import TUNERS
 from mnist_lightning.callbacks.stop_on_divergence import StopOnDivergence
 from mnist_lightning.callbacks.stop_on_sigterm import StopOnSigterm
 from mnist_lightning.cli.options import resumes, resumes_in_place
 from mnist_lightning.runs.checkpoints import RunCheckpointIO
 from mnist_lightning.runs.environment import logger_versions
 from mnist_lightning.runs.folder import Run
-from mnist_lightning.runs.loggers import run_arguments, uses_epochs
+from mnist_lightning.runs.loggers import logs_within_epochs, run_arguments, uses_epochs
 from mnist_lightning.runs.tensorboard import EpochTensorBoardLogger
 from mnist_lightning.runs.weights import Weights
 
@@ -49,8 +46,6 @@ TRAINER_DEFAULTS = {
     "num_sanity_val_steps": 0,
 }
 
-TUNERS = (BatchSizeFinder, LearningRateFinder)
-STEP_LOGGING = (DeviceStatsMonitor, LearningRateMonitor)
 LOG_EVERY_N_STEPS = 10  # with callbacks that log within an epoch
 
 
@@ -109,23 +104,26 @@ def _with_run(config: Namespace, run: Run) -> Namespace:
     return config
 
 
-def trainer_options(subcommand: str, options: Namespace, run: Run | None) -> dict[str, Any]:
-    """Returns options that replace the user's: the logger, the folder, and one more plugin.
+def trainer_options(
+    subcommand: str, options: Namespace, run: Run | None, weights: Weights | None
+) -> dict[str, Any]:
+    """Returns options that replace the user's: logger, folder, plugins and callbacks.
 
     Args:
         subcommand: The command.
         options: The user's options of the Trainer.
         run: The run folder, if there is one.
+        weights: The weights of the command, if any.
     """
     replacements: dict[str, Any] = {"plugins": _as_list(options.plugins)}
-    of_user = _as_list(options.callbacks)
-    if run and not run.is_new:  # their results are in its config
-        replacements["callbacks"] = [c for c in of_user if not isinstance(c, TUNERS)]
+    callbacks = _as_list(options.callbacks)
+    if resumes(subcommand, weights):  # a resumed run keeps the values that they found
+        replacements["callbacks"] = [c for c in callbacks if not isinstance(c, TUNERS)]
     if not any(isinstance(plugin, CheckpointIO) for plugin in replacements["plugins"]):
         replacements["plugins"].append(RunCheckpointIO())
     if run:
         replacements["default_root_dir"] = str(run.path)
-    if options.log_every_n_steps == 0 and any(isinstance(c, STEP_LOGGING) for c in of_user):
+    if options.log_every_n_steps == 0 and any(map(logs_within_epochs, callbacks)):
         replacements["log_every_n_steps"] = LOG_EVERY_N_STEPS
     if options.logger not in (None, True, False):
         return replacements
@@ -167,11 +165,11 @@ def default_callbacks(
         callbacks.append(ResumeRun(_as_list(options.logger), uses_epochs(options)))
     if subcommand == "fit":
         callbacks += [StopOnDivergence(), SaveHistory()]
-    of_user = _as_list(options.callbacks)
+    user_callbacks = _as_list(options.callbacks)
     callbacks = [
         callback
         for callback in callbacks
-        if not any(_replaces(user_callback, callback) for user_callback in of_user)
+        if not any(_replaces(user_callback, callback) for user_callback in user_callbacks)
     ]
     if subcommand == "fit" and options.enable_checkpointing is not False:
         is_resumed = resumes_in_place(subcommand, weights)

@@ -3,6 +3,7 @@
 import gzip
 import hashlib
 import io
+import lzma
 import zipfile
 import zlib
 from collections.abc import Collection, Iterable, Iterator, Mapping
@@ -13,6 +14,16 @@ from pathlib import Path
 from mnist_lightning.data.datasets import IdxDataset, StoredFile
 from mnist_lightning.errors import DataError, MissingDataError
 
+# Raised for files that are unreadable, damaged or encrypted.
+ARCHIVE_ERRORS = (
+    OSError,
+    EOFError,
+    RuntimeError,
+    ValueError,
+    lzma.LZMAError,
+    zipfile.BadZipFile,
+    zlib.error,
+)
 GZIP_MAGIC, ZIP_MAGIC = b"\x1f\x8b", b"PK"
 MAX_LISTED = 8
 
@@ -22,8 +33,8 @@ def load(folder: Path, dataset: IdxDataset) -> dict[str, bytes]:
 
     Args:
         folder: Contains each file, directly or in ``MNIST/raw``, torchvision's layout, with the
-            name of the data set. Otherwise files with the right content are used whatever their
-            name is, in the folder or one level below. IDX files may be compressed (gzip or zip).
+            name of the data set. Otherwise files are found by their content, whatever their names,
+            in the folder and its subfolders. IDX files may be compressed (gzip or zip).
         dataset: The data set to read.
 
     Returns:
@@ -43,7 +54,7 @@ def load(folder: Path, dataset: IdxDataset) -> dict[str, bytes]:
 def describe_problems(
     folder: Path, dataset: IdxDataset, contents: Iterable[str], damaged: Mapping[str, str]
 ) -> list[str]:
-    """Returns messages about files that are damaged or missing, with what is there instead.
+    """Returns messages about files that are damaged or missing, with the files found instead.
 
     Args:
         folder: The folder.
@@ -86,7 +97,7 @@ def read_intact(folder: Path, dataset: IdxDataset) -> tuple[dict[str, bytes], di
                 damaged[name] = "; ".join(problems)
     if len(contents) < len(dataset.files):
         contents |= _find_by_content(folder, dataset, contents)
-    return contents, {name: damaged[name] for name in damaged if name not in contents}
+    return contents, {name: text for name, text in damaged.items() if name not in contents}
 
 
 def _find_by_content(
@@ -100,8 +111,7 @@ def _find_by_content(
     archives = [file.max_size for name, file in missing.items() if Path(name).suffix]
     found = {}
     for path in _find_files(folder, dataset):
-        # Other files do not matter if they are unreadable, damaged or encrypted (RuntimeError).
-        with suppress(OSError, EOFError, zlib.error, zipfile.BadZipFile, RuntimeError):
+        with suppress(*ARCHIVE_ERRORS):  # another file, which does not matter
             for content in _candidates(path, sizes, max(archives, default=0)):
                 if name := names.get(hashlib.sha256(content).hexdigest()):
                     found[name] = content
@@ -120,7 +130,7 @@ def _find_files(folder: Path, dataset: IdxDataset) -> list[Path]:
 
 
 def _candidates(path: Path, sizes: Collection[int], max_archive_size: int) -> Iterator[bytes]:
-    """Yields the content of a file, and extracts it, if it may be a searched one.
+    """Yields the possible contents of a file: as it is stored, and extracted.
 
     Args:
         path: The file.
@@ -134,7 +144,7 @@ def _candidates(path: Path, sizes: Collection[int], max_archive_size: int) -> It
         if size in sizes or (is_archive and size <= max_archive_size):
             yield magic + file.read()
         if magic == GZIP_MAGIC:
-            file.seek(-4, io.SEEK_END)  # where the size of the content is
+            file.seek(-4, io.SEEK_END)  # gzip stores the size of the content there
             content_size = int.from_bytes(file.read(), "little")
             if content_size in sizes:
                 with gzip.open(path) as archive:

@@ -58,7 +58,8 @@ def publish(
         epoch: Number of completed epochs; the step of the image in the loggers, unless there are
             several validations per epoch.
         dpi: Resolution in pixels per inch.
-        formats: Formats of the files. Loggers and notebooks get a PNG image.
+        formats: Formats of the files. Notebooks and loggers get a PNG image, LitLogger the first
+            file.
 
     A notebook shows the figure, and updates it in place when it is drawn again.
 
@@ -75,7 +76,8 @@ def publish(
     if folder is not None and "://" not in folder:  # a logger may write to remote storage
         for kind in formats:
             _write(path.with_name(f"{name}.{kind}"), figure, png)
-    step = epoch if uses_epochs(trainer) else trainer.global_step
+    # Lightning counts steps from zero.
+    step = epoch if uses_epochs(trainer) else max(0, trainer.global_step - 1)
     show_in_notebook(png, f"{id(trainer)} {tag}")
     for logger in trainer.loggers:
         try:

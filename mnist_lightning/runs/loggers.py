@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from jsonargparse import Namespace
-from lightning.pytorch import Trainer
+from lightning.pytorch import Callback, Trainer
+from lightning.pytorch.callbacks import DeviceStatsMonitor, LearningRateMonitor
 from lightning.pytorch.loggers import (
     CometLogger,
     CSVLogger,
@@ -45,16 +46,27 @@ def uses_epochs(trainer: Trainer | Namespace) -> bool:
     Args:
         trainer: A Trainer, or its options.
     """
-    interval = trainer.val_check_interval
+    # A Trainer that validates at intervals of time lacks the attribute (Lightning 2.6).
+    interval = getattr(trainer, "val_check_interval", 0)
     is_once = interval is None or (isinstance(interval, float) and interval == 1)
-    return is_once and trainer.check_val_every_n_epoch is not None
+    callbacks = trainer.callbacks  # type: ignore[union-attr]
+    callbacks = callbacks if isinstance(callbacks, list) else [callbacks]
+    return (
+        is_once
+        and trainer.check_val_every_n_epoch is not None
+        and not any(map(logs_within_epochs, callbacks))
+    )
+
+
+def logs_within_epochs(callback: Callback | None) -> bool:
+    """Returns whether a callback logs metrics against the optimizer step."""
+    if isinstance(callback, LearningRateMonitor):
+        return callback.logging_interval != "epoch"
+    return isinstance(callback, DeviceStatsMonitor)
 
 
 def use_epochs(logger: Logger, trainer: Trainer) -> None:
-    """Makes a logger log metrics against the number of completed epochs.
-
-    Metrics that are logged within an epoch are logged against the optimizer step.
-    """
+    """Makes a logger log metrics against the number of completed epochs."""
     log_metrics = logger.log_metrics
 
     def log_against_epochs(metrics: Mapping[str, float], step: int | None = None) -> None:

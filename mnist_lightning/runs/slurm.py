@@ -11,12 +11,12 @@ def requeued_checkpoint(root: Path, command: str) -> Path | None:
     """Returns the checkpoint from which a requeued job resumes its run.
 
     Slurm starts a requeued job again, with the same id and the same command. Lightning requeues a
-    job when it gets the signal USR1, for example shortly before its time limit. It saves a
-    checkpoint then, too, but within an epoch, from where a run cannot be resumed exactly.
+    job when it receives the signal USR1, for example shortly before its time limit. The checkpoint
+    that Lightning saves then is not used, because a run cannot be resumed exactly within an epoch.
 
     Args:
         root: The folder with ``lightning_logs``.
-        command: The command line.
+        command: The complete command line.
 
     Returns:
         The path, or None if this process does not belong to a requeued job, or the command has not

@@ -72,15 +72,18 @@ class EpochTensorBoardLogger(TensorBoardLogger):
     def _write_hparams(self) -> None:
         """Writes the hyperparameters for the HPARAMS tab, once and late: a tuner may change them.
 
-        Without the summary that lists the columns, which TensorBoard would read from one run only,
-        it collects them from all runs, and sorts them: those that differ first, then by name.
+        The experiment summary, which lists the columns, is not written, because TensorBoard would
+        read it from one run only. Without it, TensorBoard collects the columns from all runs and
+        shows those that differ first, then the others by name.
         """
+        if self._has_hparams:
+            return
         hparams = {
             name: value
             for name, value in (self.run_hparams or self.hparams).items()
             if isinstance(value, bool | int | float | str) and not name.startswith("_")
         }
-        if self._has_hparams or not hparams:
+        if not hparams:
             return
         # Imported late, because commands without logging need not wait for it.
         from torch.utils.tensorboard.summary import hparams as hparams_summaries
@@ -118,7 +121,7 @@ class EpochTensorBoardLogger(TensorBoardLogger):
 
 
 @rank_zero_only
-def forget_after(logger: TensorBoardLogger, step: int) -> None:
+def purge_after(logger: TensorBoardLogger, step: int) -> None:
     """Makes TensorBoard discard what an interrupted run logged after a step of its x axis."""
     start = Event(session_log=SessionLog(status=SessionLog.START))
     logger.experiment.file_writer.add_event(start, step + 1)

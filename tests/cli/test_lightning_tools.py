@@ -8,6 +8,7 @@ from command_line import SHORT, config, names, results
 from events import hparam_columns, hparams, scalars, steps
 from torch.optim.lr_scheduler import OneCycleLR
 
+from mnist_lightning import MNISTClassifier
 from mnist_lightning.callbacks.save_history import read_history
 from mnist_lightning.cli import main
 
@@ -72,6 +73,39 @@ def test_found_batch_size_is_used_saved_and_kept(
     assert schedule.total_steps == cli.trainer.global_step == 400
 
 
+def test_tuners_do_not_run_when_a_run_is_resumed_in_a_new_folder(workdir: Path) -> None:
+    main(["fit", *SHORT])
+    path = str(RUN / "checkpoints" / "last.ckpt")
+    cli = main(["fit", *SHORT, "--trainer.max_epochs=3", f"--ckpt_path={path}", *RATE_FINDER])
+    assert cli.trainer.global_step == 15
+    assert cli.model.learning_rate == 0.001
+
+
+class Doubled(MNISTClassifier):
+    """A model with an attribute that differs from the option of the same name."""
+
+    def __init__(self, learning_rate: float = 0.001) -> None:
+        super().__init__(learning_rate=2 * learning_rate)
+        self.save_hyperparameters()
+
+
+def test_attribute_that_differs_from_its_option_is_not_a_found_value(workdir: Path) -> None:
+    main(["fit", *SHORT], model_class=Doubled)
+    assert config(RUN)["model"]["learning_rate"] == 0.001
+    cli = main(["fit", "--ckpt_path=last", "--trainer.max_epochs=2"], model_class=Doubled)
+    assert cli.trainer.optimizers[0].param_groups[0]["lr"] == 0.002
+
+
+def test_complete_run_names_the_limit(workdir: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for limit in ("max_epochs", "max_steps"):
+        main(["fit", *SAMPLE, "--trainer.limit_train_batches=5", f"--trainer.{limit}=1"])
+        capsys.readouterr()
+        main(["fit", "--ckpt_path=last"])
+        out = capsys.readouterr().out
+        assert f"already complete; raise --trainer.{limit} to continue it" in out
+        assert "Stopped" not in out
+
+
 def test_reason_for_an_early_end_is_printed(
     workdir: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -104,7 +138,7 @@ def test_another_limit_replaces_the_default_of_ten_epochs(
     tiny = ["--trainer.limit_train_batches=1", "--trainer.limit_val_batches=1"]
     cli = main(["fit", *SAMPLE, *tiny, "--trainer.limit_test_batches=1", *limit])
     assert cli.trainer.current_epoch == epochs
-    assert ("this is --trainer.max_steps" in capsys.readouterr().out) == (epochs == 12)
+    assert ("--trainer.max_steps was reached" in capsys.readouterr().out) == (epochs == 12)
 
 
 def test_time_limit_replaces_the_default_of_ten_epochs(workdir: Path) -> None:
@@ -142,23 +176,26 @@ def test_several_validations_in_an_epoch_have_their_own_steps(workdir: Path) -> 
     main(["fit", "--ckpt_path=last", "--trainer.max_epochs=3"])
     found = steps(RUN)
     assert found["val/loss"] == [9, 19, 34, 44, 59, 69]
-    assert found["train/loss"] == [24, 49, 74]
-    assert found["figures/predictions, validation"] == [10, 20, 35, 45, 60, 70]
+    assert found["train/loss"] == found["figures/learning curves"] == [24, 49, 74]
+    assert found["figures/predictions, validation"] == [9, 19, 34, 44, 59, 69]
     assert [row["epoch"] for row in read_history(RUN / "history.csv")] == [1, 2, 3]
 
 
 def test_learning_rate_is_logged_by_epoch_and_by_step(workdir: Path) -> None:
     monitor = "--trainer.callbacks+=LearningRateMonitor"
     decay = ["--lr_scheduler=ExponentialLR", "--lr_scheduler.gamma=0.5"]
-    main(["fit", *SAMPLE, "--trainer.max_epochs=2", monitor, *decay])
+    by_epoch = "--trainer.callbacks.logging_interval=epoch"
+    main(["fit", *SAMPLE, "--trainer.max_epochs=2", monitor, by_epoch, *decay])
     epochs, rates = zip(*scalars(RUN)["lr-AdamW"], strict=True)
     assert epochs == (1, 2)
     assert rates == pytest.approx([0.001, 0.0005])
+    assert steps(RUN)["train/loss"] == steps(RUN)["val/loss"] == [1, 2]
     by_step = "--trainer.callbacks.logging_interval=step"
-    main(["fit", *SAMPLE, "--trainer.max_epochs=2", monitor, by_step])
+    main(["fit", *SAMPLE, "--trainer.max_epochs=1", monitor, by_step])
+    main(["fit", "--ckpt_path=last", "--trainer.max_epochs=2"])
     found = steps(RUN.with_name("version_1"))
     assert found["lr-AdamW"] == [9, 19, 29, 39, 49]
-    assert found["train/loss"] == found["val/loss"] == [1, 2]
+    assert found["train/loss"] == found["val/loss"] == [24, 49]
 
 
 def test_averaged_weights_are_tested_or_a_warning_is_logged(
@@ -173,14 +210,21 @@ def test_averaged_weights_are_tested_or_a_warning_is_logged(
     capsys.readouterr()
     averaging = ["StochasticWeightAveraging", "--trainer.callbacks.swa_lrs=0.01"]
     main(["fit", *SHORT, "--trainer.max_epochs=3", "--trainer.callbacks+", *averaging])
-    assert "averages are neither validated nor saved nor tested; use" in capsys.readouterr().err
+    assert "averages are not validated, saved or tested; use" in capsys.readouterr().err
     main(["fit", "--ckpt_path=last", "--trainer.max_epochs=4"])
 
 
 @pytest.mark.filterwarnings("ignore:You requested to overfit")
-@pytest.mark.parametrize("profiler", ["simple", "advanced"])
-def test_profilers_and_overfitting_end_with_results(workdir: Path, profiler: str) -> None:
-    main(["fit", *SHORT, f"--trainer.profiler={profiler}", "--trainer.overfit_batches=2"])
+@pytest.mark.parametrize(
+    "options",
+    [
+        ["--trainer.profiler=simple", "--trainer.overfit_batches=2"],
+        ["--trainer.profiler=advanced"],
+        ["--trainer.val_check_interval=00:00:01:00"],
+    ],
+)
+def test_other_options_end_with_results(workdir: Path, options: list[str]) -> None:
+    main(["fit", *SHORT, *options])
     assert "results.json" in names(RUN)
 
 

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 import torch
+import yaml
 from command_line import SHORT, config, fail
 from events import hparams
 from torch.optim import SGD, AdamW
@@ -88,7 +89,7 @@ def test_sharpness_aware_optimizer_logs_the_loss_at_the_weights(workdir: Path) -
         (
             [*MOMENTUM, "--model.learning_rate=0.2"],
             "--model.learning_rate is 0.2, but has no effect together with --optimizer; use "
-            "--optimizer.lr, or leave --model.learning_rate at its default, 0.001",
+            "--optimizer.lr, or leave --model.learning_rate out, whose default is 0.001",
         ),
         ([*MOMENTUM, "--model.learning_rate=0.001"], "--model.learning_rate is 0.001, but has no"),
         ([*MOMENTUM, "--model.sam_radius=0.1"], "--model.sam_radius is 0.1, but has no effect"),
@@ -125,6 +126,24 @@ def test_schedule_that_rejects_a_step_is_one_sentence(
     assert "torch.optim rejected these options: Tried to step 8 times" in line
 
 
+def halve(epoch: int) -> float:
+    return 0.5**epoch
+
+
+def test_argument_may_be_a_function(workdir: Path) -> None:
+    schedule = ["--lr_scheduler=LambdaLR", f"--lr_scheduler.lr_lambda={__name__}.halve"]
+    main(["fit", *TWO_EPOCHS, *schedule])
+    cli = main(["fit", "--ckpt_path=last", "--trainer.max_epochs=3"])
+    assert cli.trainer.optimizers[0].param_groups[0]["lr"] == 0.001 / 8
+    assert cli.results["epochs"] == 3
+
+
+def test_other_loggers_get_the_optimizer(workdir: Path) -> None:
+    main(["fit", *SHORT, *MOMENTUM, "--trainer.logger=CSVLogger"])
+    shown = yaml.safe_load(Path("lightning_logs/version_0/hparams.yaml").read_text())
+    assert (shown["optimizer"], shown["optimizer.lr"]) == ("SGD", 0.1)
+
+
 class Scheduled(MNISTClassifier):
     """A model with a schedule of its own."""
 
@@ -152,10 +171,11 @@ def test_resumed_run_keeps_its_optimizer(workdir: Path, capsys: pytest.CaptureFi
         assert optimizer.param_groups[0]["lr"] == 0.1 / 4
     for args, sentence in (
         (["last", "--optimizer=Adam"], "--optimizer is torch.optim.Adam(lr="),
-        (["last", "--lr_scheduler=null"], "--lr_scheduler is the default; a resumed run keeps"),
+        (["last", "--model.sam_radius=0.1"], "--model.sam_radius is 0.1, but has no effect"),
+        (["last", "--lr_scheduler=null"], "--lr_scheduler is null; a resumed run keeps"),
         (
             ["lightning_logs/version_0/checkpoints/last.ckpt"],
-            "--optimizer is the default; a resumed run keeps its own, torch.optim.SGD(lr=0.1",
+            "--optimizer is null; a resumed run keeps its own, torch.optim.SGD(lr=0.1",
         ),
     ):
         code, line = fail(capsys, "fit", "--ckpt_path", *args)

@@ -80,6 +80,24 @@ def test_requeued_job_resumes_its_run(tmp_path: Path, monkeypatch: pytest.Monkey
     assert names(folder / "lightning_logs") == {"version_0", "version_1"}
 
 
+def test_requeued_job_uses_the_config_of_its_run(
+    workdir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in SLURM.items():
+        monkeypatch.setenv(name, value)
+    stopping = ["--trainer.callbacks+=EarlyStopping", "--trainer.callbacks.monitor=val/loss"]
+    args = [*FIT, *stopping, "--trainer.limit_train_batches=2"]
+    main(args)
+    run = Path("lightning_logs/version_0")
+    (run / "results.json").unlink()  # as if the test had been interrupted
+    # Lightning would load this checkpoint before the test.
+    (run / "hpc_ckpt_1.ckpt").write_bytes(b"x")
+    main(args)
+    assert {"results.json"} < names(run)
+    assert "hpc_ckpt_1.ckpt" not in names(run)
+    assert names(run.parent) == {"version_0"}
+
+
 @pytest.mark.parametrize(
     "variables",
     [

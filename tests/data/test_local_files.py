@@ -148,6 +148,9 @@ def test_uses_the_right_content_whatever_its_name(
         (tmp_path / name).write_bytes(content)
     (tmp_path / "broken.zip").write_bytes(b"PK\3\4")
     (tmp_path / "broken.gz").write_bytes(b"\x1f\x8b")
+    # A name that is marked as UTF-8 and is not.
+    foreign = zipped(["ä.txt"], [b"x"]).replace("ä".encode(), b"\xff\xfe")
+    (tmp_path / "foreign.zip").write_bytes(foreign)
     before = sorted(tmp_path.rglob("*"))
     assert download.fetch(tmp_path, files.dataset, ["http://127.0.0.1:1/"]) == files.content
     assert local_files.load(tmp_path, files.dataset) == files.content

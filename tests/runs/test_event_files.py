@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from trainers import quiet_trainer
 
 from mnist_lightning import MNISTClassifier
-from mnist_lightning.runs.tensorboard import EpochTensorBoardLogger, forget_after
+from mnist_lightning.runs.tensorboard import EpochTensorBoardLogger, purge_after
 
 
 def attached(model: MNISTClassifier) -> MNISTClassifier:
@@ -122,7 +122,7 @@ def test_points_after_the_resumed_epoch_are_discarded(tmp_path: Path) -> None:
         first.log_metrics({"train/loss": 1.0, "epoch": epoch})
     first.finalize("success")
     second = EpochTensorBoardLogger(tmp_path, version="run")
-    forget_after(second, 1)
+    purge_after(second, 1)
     second.log_metrics({"train/loss": 0.5, "epoch": 1})
     second.finalize("success")
     assert scalars(first.log_dir) == {"train/loss": [(1, 1.0), (2, 0.5)]}
