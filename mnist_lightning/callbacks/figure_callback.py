@@ -10,7 +10,7 @@ from mnist_lightning.errors import check, check_integer
 from mnist_lightning.figures.publish import FORMATS, Format, publish, render_png
 from mnist_lightning.figures.style import DPI
 
-MAX_DPI = 1200
+MIN_DPI, MAX_DPI = 10, 1200  # with fewer, fonts have no size
 
 
 class FigureOptions(TypedDict, total=False):
@@ -37,7 +37,7 @@ class FigureCallback(Callback):
     figure: Figure | None = None
 
     def __init__(self, dpi: int = DPI, formats: Sequence[Format] = ("png",)) -> None:
-        check_integer("dpi", dpi, 1, MAX_DPI)
+        check_integer("dpi", dpi, MIN_DPI, MAX_DPI)
         requirement = f"it must be a list of {', '.join(FORMATS)}"
         check("formats", formats, lambda names: set() < set(names) <= set(FORMATS), requirement)
         self.dpi = dpi

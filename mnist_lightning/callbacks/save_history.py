@@ -60,6 +60,8 @@ class SaveHistory(Callback):
         self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]
     ) -> None:
         checkpoint["validation_metrics"] = self.validation_metrics(trainer)
+        metrics = trainer.callback_metrics.items()
+        checkpoint["metrics"] = {name: float(value) for name, value in metrics}
 
     @override
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:

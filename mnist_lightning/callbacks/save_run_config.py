@@ -5,6 +5,7 @@ from typing import Any
 
 import yaml
 from jsonargparse import Namespace
+from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import BatchSizeFinder, LearningRateFinder
 from lightning.pytorch.cli import LightningArgumentParser, SaveConfigCallback
@@ -78,7 +79,11 @@ class SaveRunConfig(SaveConfigCallback):
                 found_values[name] = value
                 if name == "learning_rate" and self.config.get("optimizer"):
                     lightning_setattr(pl_module, name, options[name])  # it has no effect
-                    options, name = self.config.optimizer.init_args, "lr"
+                    options, name = self.config.optimizer.get("init_args", {}), "lr"
+                if name not in options:
+                    raise MisconfigurationException(
+                        "LearningRateFinder requires an optimizer with the argument lr"
+                    )
                 options[name] = value
         if found_values:
             self._optimizer_options = optimizer_options(self.parser, self.config)

@@ -23,7 +23,8 @@ class StopOnDivergence(Callback):
 
 
 def _diverged(trainer: Trainer, pl_module: LightningModule, symptom: str) -> DivergedError:
-    rate = getattr(pl_module, "learning_rate", trainer.optimizers[0].param_groups[0]["lr"])
+    options = trainer.optimizers[0].param_groups[0]
+    rate = options.get("max_lr") or options.get("initial_lr") or options["lr"]
     return DivergedError(
         f"training diverged in epoch {trainer.current_epoch + 1}: {symptom}; most likely the "
         f"learning rate of {rate:g} is too high, or images or labels are damaged; earlier "

@@ -12,6 +12,7 @@ from mnist_lightning.errors import UserError
 
 PACKAGE = Path(__file__).parents[1]
 # A wheel contains the recipes; in a clone, they are in the folder next to the package.
+CONFIG_OPTIONS = ("--config", "-c")
 RECIPE_FOLDERS = (PACKAGE / "configs", PACKAGE.parent / "configs")
 
 
@@ -19,6 +20,16 @@ def recipes() -> dict[str, Path]:
     """Returns the recipes that come with the package, by name."""
     folder = next(filter(Path.is_dir, RECIPE_FOLDERS), RECIPE_FOLDERS[0])
     return {path.stem: path for path in sorted(folder.glob("*.yaml"))}
+
+
+def configs_first(args: Sequence[str]) -> list[str]:
+    """Returns a command line with its configs first, because its other options override them."""
+    configs: list[str] = []
+    others: list[str] = []
+    for previous, arg in pairwise(["", *args]):
+        is_config = previous in CONFIG_OPTIONS or arg in CONFIG_OPTIONS
+        (configs if is_config or re.match(r"--config=|-c=?.", arg) else others).append(arg)
+    return [*configs, *others]
 
 
 def resolve_configs(args: Sequence[str]) -> list[str]:
@@ -33,7 +44,7 @@ def resolve_configs(args: Sequence[str]) -> list[str]:
     """
     resolved = []
     for previous, arg in pairwise(["", *args]):
-        if previous in ("--config", "-c") and arg:
+        if previous in CONFIG_OPTIONS and arg:
             resolved.append(_resolve(arg))
         elif match := re.fullmatch(r"(--config=|-c=?)(.+)", arg, re.DOTALL):
             resolved.append(f"--config={_resolve(match[2])}")

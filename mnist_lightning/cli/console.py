@@ -93,7 +93,7 @@ def exit_status(error: BaseException) -> tuple[int, str] | None:
         case OSError(strerror=str()):
             file = error.filename or "a file of the run"
             return 1, f"cannot read or write {file} ({error.strerror})"
-        case ArithmeticError() | RuntimeError() | TypeError() | ValueError():
+        case ArithmeticError() | AttributeError() | RuntimeError() | TypeError() | ValueError():
             if library := _rejecting_library(error):
                 return 2, f"{library} rejected these options: {error}"
     return None
@@ -140,6 +140,8 @@ def _ignored_warnings() -> Iterator[None]:
         warnings.filterwarnings("ignore", ".*does not have many workers")
         # The user chose the CPU, and the first lines of a fit name the device.
         warnings.filterwarnings("ignore", "GPU available but not used")
+        # The command line chose the interval, before the number of batches was known.
+        warnings.filterwarnings("ignore", "The number of training batches")
         # A resumed run writes into its own folder.
         for folder in ("Checkpoint directory", "Experiment logs directory"):
             warnings.filterwarnings("ignore", f"{folder} .* exists and is not empty")

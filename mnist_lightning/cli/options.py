@@ -10,7 +10,7 @@ import yaml
 from jsonargparse import Namespace
 from lightning.pytorch.cli import LightningArgumentParser
 
-from mnist_lightning.cli.configs import resolve_configs
+from mnist_lightning.cli.configs import configs_first, resolve_configs
 from mnist_lightning.cli.help import CKPT_PATH_HELP
 from mnist_lightning.cli.optimizers import (
     add_optimizer_arguments,
@@ -86,7 +86,7 @@ def parse_options(
             "'fit --config FILE'"
         )
     start = args.index(command) + 1 if command else len(args)
-    own_args = args[start:]
+    own_args = configs_first(args[start:])
     # A variable with an invalid value must not prevent --help.
     variables = options_of_environment(command) if command and not is_help else {}
     option_names = {arg.partition("=")[0] for arg in own_args}
@@ -171,6 +171,8 @@ def _config_of(
     if omits_data or weights.is_pretrained:  # used on other images than they were trained on
         options["data"].pop("source", None)
         options["data"].pop("emnist_split", None)
+    if not resumes(subcommand, weights):
+        options["data"].pop("batch_size", None)
     config: dict[str, Any] = {
         group: {name: value for name, value in values.items() if name in accepted[group]}
         for group, values in options.items()

@@ -6,7 +6,9 @@ from numbers import Number
 from typing import Any, NoReturn
 
 import torch
+import yaml
 from jsonargparse.typing import register_type
+from lightning.pytorch.callbacks.timer import Interval
 from lightning.pytorch.cli import LightningArgumentParser
 from typing_extensions import override
 
@@ -14,6 +16,7 @@ from mnist_lightning.cli.help import ExampleFormatter, arrange_help, describe_on
 from mnist_lightning.cli.suggestions import suggest
 from mnist_lightning.errors import UsageError
 
+CLASS_PATH = "the path of a class, such as torch.nn.ReLU"
 # How jsonargparse describes a type, and how a user would.
 TYPE_DESCRIPTIONS = (
     (r"<class 'NoneType'>", "null"),
@@ -21,8 +24,14 @@ TYPE_DESCRIPTIONS = (
     (r"<class '(?:\w+\.)*(\w+)'>", r"\1"),
     (r"typing\.Literal\[(.*)\]", r"one of \1"),
     (r"Number", "a number"),
-    (r"dot import path.*", "the path of a class, such as torch.nn.ReLU"),
+    (r"dot import path.*", CLASS_PATH),
 )
+EXAMPLE_CLASSES = {
+    "optimizer": "torch.optim.SGD",
+    "lr_scheduler": "torch.optim.lr_scheduler.StepLR",
+    "trainer.callbacks": "lightning.pytorch.callbacks.EarlyStopping",
+    "trainer.logger": "lightning.pytorch.loggers.CSVLogger",
+}
 
 MLFLOW_FOLDER = (  # the explanation of MLflow 3.7 has five sentences
     "MLflow no longer writes into a folder: pass --trainer.logger.tracking_uri "
@@ -47,6 +56,8 @@ register_type(
 # jsonargparse cannot serialize a torch.device, the default of an argument of
 # StochasticWeightAveraging.
 register_type(torch.device, fail_already_registered=False)
+# Nor can YAML represent the default of an argument of Timer.
+yaml.SafeDumper.add_representer(Interval, lambda dumper, interval: dumper.represent_str(interval))
 
 
 class OneSentenceParser(LightningArgumentParser):
@@ -151,7 +162,10 @@ def _value_problem(option: str, message: str) -> str | None:
         return None
     descriptions = dict.fromkeys(_describe(name) for name in types if " but " not in name)
     descriptions.pop("null", None)  # not helpful to someone who passed a value
+    if "float" in descriptions:
+        descriptions.pop(CLASS_PATH, None)  # of a Tensor
     wanted = " or ".join(descriptions) or "another value; add --help to see which"
+    wanted = wanted.replace("torch.nn.ReLU", EXAMPLE_CLASSES.get(option, "torch.nn.ReLU"))
     return f"--{option} is {value[1]!r}; it must be {wanted}"
 
 

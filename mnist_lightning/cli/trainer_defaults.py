@@ -117,7 +117,7 @@ def trainer_options(
     """
     replacements: dict[str, Any] = {"plugins": _as_list(options.plugins)}
     callbacks = _as_list(options.callbacks)
-    if resumes(subcommand, weights):  # a resumed run keeps the values that they found
+    if subcommand != "fit" or resumes(subcommand, weights):  # the values were found before
         replacements["callbacks"] = [c for c in callbacks if not isinstance(c, TUNERS)]
     if not any(isinstance(plugin, CheckpointIO) for plugin in replacements["plugins"]):
         replacements["plugins"].append(RunCheckpointIO())
@@ -127,7 +127,8 @@ def trainer_options(
         replacements["log_every_n_steps"] = LOG_EVERY_N_STEPS
     if options.logger not in (None, True, False):
         return replacements
-    replacements["logger"] = False
+    # Lightning replaces a logger by a dummy in a fast_dev_run, so that callbacks can use it.
+    replacements["logger"] = options.logger is not False and bool(options.fast_dev_run)
     if subcommand == "fit" and options.logger is not False and not options.fast_dev_run:
         root = run.path.parents[1] if run else Path(options.default_root_dir or "")
         version = run.path.name if run else None
@@ -162,7 +163,8 @@ def default_callbacks(
             ProbabilityMetrics(),
         ]
     if resumes(subcommand, weights):
-        callbacks.append(ResumeRun(_as_list(options.logger), uses_epochs(options)))
+        metrics = weights.plateau_metrics if weights else None
+        callbacks.append(ResumeRun(_as_list(options.logger), uses_epochs(options), metrics))
     if subcommand == "fit":
         callbacks += [StopOnDivergence(), SaveHistory()]
     user_callbacks = _as_list(options.callbacks)

@@ -23,12 +23,18 @@ def options_of_environment(subcommand: str) -> dict[str, str]:
     """
     prefix = f"PL_{subcommand.upper()}__"
     values = {
-        "--" + variable.removeprefix(prefix).lower().replace("__", "."): value
+        _option(variable.removeprefix(prefix)): value
         for variable, value in os.environ.items()
         if variable.startswith(prefix)
     }
     names = sorted(values, key=lambda option: (option != "--config", option))
     return {option: f"{option}={values[option]}" for option in names}
+
+
+def _option(name: str) -> str:
+    option = "--" + name.lower().replace("__", ".")
+    # Arguments of schedules, the only options with capital letters.
+    return re.sub(r"\.t_(?=(max|mult|0)$)", ".T_", option)
 
 
 @contextmanager

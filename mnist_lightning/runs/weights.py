@@ -33,7 +33,7 @@ OPTIONS = {
         "num_classes",
         "batch_norm",
     ),
-    "data": ("dataset", "emnist_split", "source", "val_fraction", "split_seed"),
+    "data": ("dataset", "emnist_split", "source", "val_fraction", "split_seed", "batch_size"),
 }
 HPARAMS = {"model": "hyper_parameters", "data": "datamodule_hyper_parameters"}
 
@@ -111,6 +111,17 @@ class Weights:
         """The validation metrics of exactly these weights; empty if they were not validated."""
         metrics = self.checkpoint.get("validation_metrics")
         return metrics if isinstance(metrics, dict) else {}
+
+    @property
+    def plateau_metrics(self) -> dict[str, float]:
+        """All metrics, if the checkpoint was saved at the end of an epoch."""
+        try:
+            progress = self.checkpoint["loops"]["fit_loop"]["epoch_progress"]["current"]
+            is_epoch_end = progress["processed"] == progress["ready"] > 0
+        except (LookupError, TypeError):
+            return {}
+        metrics = self.checkpoint.get("metrics")
+        return metrics if is_epoch_end and isinstance(metrics, dict) else {}
 
     def optimizer_options(self) -> dict[str, Any]:
         """Returns the options ``optimizer`` and ``lr_scheduler`` of the training."""

@@ -221,11 +221,19 @@ def test_averaged_weights_are_tested_or_a_warning_is_logged(
         ["--trainer.profiler=simple", "--trainer.overfit_batches=2"],
         ["--trainer.profiler=advanced"],
         ["--trainer.val_check_interval=00:00:01:00"],
+        ["--trainer.callbacks+=Timer", "--trainer.callbacks.duration=00:00:01:00"],
     ],
 )
 def test_other_options_end_with_results(workdir: Path, options: list[str]) -> None:
     main(["fit", *SHORT, *options])
     assert "results.json" in names(RUN)
+
+
+def test_callbacks_can_log_in_a_fast_dev_run(workdir: Path) -> None:
+    main(
+        ["fit", *SAMPLE, "--trainer.fast_dev_run=true", "--trainer.callbacks+=LearningRateMonitor"]
+    )
+    assert names(workdir) == set()
 
 
 def test_runs_are_compared_by_what_differs(workdir: Path) -> None:

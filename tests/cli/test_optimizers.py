@@ -1,6 +1,7 @@
 """The options ``--optimizer`` and ``--lr_scheduler``."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -97,7 +98,8 @@ def test_sharpness_aware_optimizer_logs_the_loss_at_the_weights(workdir: Path) -
         ([*STEPS, "--model.schedule=one_cycle"], "use only one of them"),
         ([*MOMENTUM, "--config=fast"], "--model.learning_rate is 0.015, but has no effect"),
         (["--optimizer.lr=0.1"], "--optimizer.lr; it must be an argument of the class, which"),
-        (["--optimizer=Sgd"], "--optimizer is 'Sgd'; it must be the path of a class"),
+        (["--optimizer=Sgd"], "'Sgd'; it must be the path of a class, such as torch.optim.SGD"),
+        ([*MOMENTUM, "--optimizer.lr=x"], "--optimizer.lr is 'x'; it must be float"),
         (["--optimizer=torch.nn.Linear"], "'torch.nn.Linear'; it must be a subclass of Optimizer"),
         (["--optimizer=SGD", "--optimizer.lr=-1"], "torch.optim.SGD rejected its options: Invalid"),
         (["--optimizer=nets.Mine"], "--optimizer: cannot import nets.Mine: No module named"),
@@ -183,21 +185,64 @@ def test_resumed_run_keeps_its_optimizer(workdir: Path, capsys: pytest.CaptureFi
         assert sentence in line
 
 
-def test_resumed_run_with_an_optimizer_equals_an_uninterrupted_one(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+PLATEAU = [
+    "--lr_scheduler=ReduceLROnPlateau",
+    "--lr_scheduler.monitor=val/acc",
+    "--lr_scheduler.patience=0",
+    "--lr_scheduler.threshold=9",
+]
+
+
+@pytest.mark.parametrize("options", [[*MOMENTUM, *STEPS], PLATEAU])
+def test_resumed_run_equals_an_uninterrupted_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, options: list[str]
 ) -> None:
-    weights = []
-    for name, parts in (("once", ["3"]), ("twice", ["1", "3"])):
+    checkpoints = []
+    for name, parts in (("once", ["4"]), ("twice", ["2", "4"])):
         folder = tmp_path / name
         folder.mkdir()
         monkeypatch.chdir(folder)
         for i, epochs in enumerate(parts):
-            first = [*SHORT, *MOMENTUM, *STEPS] if i == 0 else ["--ckpt_path=last"]
+            first = [*SHORT, *options] if i == 0 else ["--ckpt_path=last"]
             main(["fit", *first, f"--trainer.max_epochs={epochs}"])
         path = folder / "lightning_logs" / "version_0" / "checkpoints" / "last.ckpt"
-        weights.append(torch.load(path, weights_only=True)["state_dict"])
-    for name, expected in weights[0].items():
-        assert torch.equal(weights[1][name], expected)
+        checkpoints.append(torch.load(path, weights_only=True))
+    once, twice = checkpoints
+    for name, expected in once["state_dict"].items():
+        assert torch.equal(twice["state_dict"][name], expected)
+    assert twice["lr_schedulers"] == once["lr_schedulers"]
+
+
+def test_variables_set_them(workdir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PL_FIT__LR_SCHEDULER", "CosineAnnealingLR")
+    monkeypatch.setenv("PL_FIT__LR_SCHEDULER__T_MAX", "7")
+    main(["fit", *SHORT])
+    saved = config(workdir / "lightning_logs" / "version_0")["lr_scheduler"]
+    assert saved["init_args"]["T_max"] == 7
+
+
+class WithoutArguments(SGD):
+    """An optimizer with a fixed learning rate."""
+
+    def __init__(self, params: Any) -> None:
+        super().__init__(params, lr=0.1)
+
+
+def test_learning_rate_finder_requires_a_learning_rate(
+    workdir: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    finder = ["--trainer.callbacks+=LearningRateFinder", f"--optimizer={__name__}.WithoutArguments"]
+    code, line = fail(capsys, "fit", "--data.source=sample", "--trainer.max_epochs=2", *finder)
+    assert code == 2
+    assert "LearningRateFinder requires an optimizer with the argument lr" in line
+
+
+def test_diverged_run_names_the_learning_rate_of_its_optimizer(
+    workdir: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    code, line = fail(capsys, "fit", *SHORT, "--optimizer=SGD", "--optimizer.lr=1e20")
+    assert code == 1
+    assert "the learning rate of 1e+20 is too high" in line
 
 
 def test_gradients_of_sharpness_aware_steps_cannot_be_accumulated(

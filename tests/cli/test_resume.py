@@ -247,3 +247,20 @@ def test_new_run_does_not_adopt_the_best_checkpoint_of_another(trained: Path) ->
     main(["fit", "--ckpt_path", str(path), "--trainer.max_epochs=4", no_validation])
     tested = Path(results(trained / "lightning_logs" / "version_1")["checkpoint"])
     assert tested == trained / "lightning_logs" / "version_1" / "checkpoints" / "last.ckpt"
+
+
+@pytest.mark.parametrize("name", ["best", "lightning_logs/version_0/checkpoints/last.ckpt"])
+def test_resumed_run_in_a_new_folder_keeps_its_batch_size(workdir: Path, name: str) -> None:
+    main(["fit", *SHORT, "--data.batch_size=50"])
+    cli = main(["fit", *SHORT, "--trainer.max_epochs=2", f"--ckpt_path={name}"])
+    assert cli.datamodule.batch_size == 50
+    assert main(["validate", "--data.source=sample"]).datamodule.batch_size == 128
+
+
+def test_options_override_configs_wherever_these_are(workdir: Path) -> None:
+    main(["fit", *SHORT])
+    run = workdir / "lightning_logs" / "version_0"
+    options = ["--ckpt_path=last", "--trainer.max_epochs=2"]
+    cli = main(["fit", *options, "--config", str(run / "config.yaml")])
+    assert cli.trainer.current_epoch == 2
+    assert names(run.parent) == {"version_0"}

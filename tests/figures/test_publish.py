@@ -208,7 +208,7 @@ def test_formats_and_resolution_are_options(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"dpi": 0}, "dpi is 0; it must be an integer from 1 to 1,200"),
+        ({"dpi": 0}, "dpi is 0; it must be an integer from 10 to 1,200"),
         ({"dpi": 1.5}, "dpi is 1.5; it must be an integer"),
         ({"formats": ["gif"]}, "formats is .*; it must be a list of pdf, png, svg"),
         ({"formats": "png"}, "formats is 'png'; it must be a list of pdf, png, svg"),
