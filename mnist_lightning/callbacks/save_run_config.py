@@ -26,8 +26,11 @@ TUNERS = (BatchSizeFinder, LearningRateFinder)
 
 def optimizer_options(parser: LightningArgumentParser, config: Namespace) -> dict[str, Any]:
     """Returns the chosen optimizer and schedule as in a config file, or None for each of them."""
+    keys = ("optimizer", "lr_scheduler")
+    if not any(config.get(key) for key in keys):  # which saves the time to write all options
+        return dict.fromkeys(keys)
     content = yaml.safe_load(parser.dump(config, skip_none=False))
-    return {key: content.get(key) for key in ("optimizer", "lr_scheduler")}
+    return {key: content.get(key) for key in keys}
 
 
 class SaveRunConfig(SaveConfigCallback):

@@ -236,6 +236,17 @@ def test_callbacks_can_log_in_a_fast_dev_run(workdir: Path) -> None:
     assert names(workdir) == set()
 
 
+def test_statistics_of_the_device_are_logged_by_step(workdir: Path) -> None:
+    pytest.importorskip("psutil")
+    monitor = "--trainer.callbacks+=DeviceStatsMonitor"
+    main(["fit", *SAMPLE, "--trainer.max_epochs=1", monitor])
+    found = steps(RUN)
+    statistics = [tag for tag in found if tag.startswith("DeviceStatsMonitor.on_train_batch_end")]
+    assert statistics
+    assert all(found[tag] == [9, 19] for tag in statistics)
+    assert found["val/loss"] == [24]
+
+
 def test_runs_are_compared_by_what_differs(workdir: Path) -> None:
     for dropout in ("0.2", "0.4"):
         main(["fit", *SHORT, f"--model.dropout={dropout}"])
