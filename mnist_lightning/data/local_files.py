@@ -10,6 +10,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import suppress
 from itertools import chain
 from pathlib import Path
+from typing import IO
 
 from mnist_lightning.data.datasets import IdxDataset, StoredFile
 from mnist_lightning.errors import DataError, MissingDataError
@@ -111,8 +112,10 @@ def _find_by_content(
     archives = [file.max_size for name, file in missing.items() if Path(name).suffix]
     found = {}
     for path in _find_files(folder, dataset):
-        with suppress(*ARCHIVE_ERRORS):  # another file, which does not matter
-            for content in _candidates(path, sizes, max(archives, default=0)):
+        # Another file does not matter, whatever it is.
+        with suppress(*ARCHIVE_ERRORS), path.open("rb") as file:
+            size, max_archive_size = path.stat().st_size, max(archives, default=0)
+            for content in _candidates(file, size, sizes, max_archive_size):
                 if name := names.get(hashlib.sha256(content).hexdigest()):
                     found[name] = content
     return found
@@ -129,32 +132,42 @@ def _find_files(folder: Path, dataset: IdxDataset) -> list[Path]:
     return sorted(files)
 
 
-def _candidates(path: Path, sizes: Collection[int], max_archive_size: int) -> Iterator[bytes]:
+def _candidates(
+    file: IO[bytes],
+    size: int,
+    sizes: Collection[int],
+    max_archive_size: int,
+    is_member: bool = False,
+) -> Iterator[bytes]:
     """Yields the possible contents of a file: as it is stored, and extracted.
 
     Args:
-        path: The file.
+        file: The file.
+        size: Its size.
         sizes: Sizes of extracted files.
         max_archive_size: The maximum size of an archive that is used as it is.
+        is_member: Whether the file is in a ZIP archive, so that no other one in it is read.
     """
-    size = path.stat().st_size
-    with path.open("rb") as file:
-        magic = file.read(2)
-        is_archive = magic in (GZIP_MAGIC, ZIP_MAGIC)
-        if size in sizes or (is_archive and size <= max_archive_size):
-            yield magic + file.read()
-        if magic == GZIP_MAGIC:
-            file.seek(-4, io.SEEK_END)  # gzip stores the size of the content there
-            content_size = int.from_bytes(file.read(), "little")
-            if content_size in sizes:
-                with gzip.open(path) as archive:
-                    yield archive.read(content_size + 1)
-    if magic == ZIP_MAGIC:
-        with zipfile.ZipFile(path) as archive:
-            for member in archive.infolist():
-                if member.file_size in sizes:
-                    with archive.open(member) as file:
-                        yield file.read(member.file_size + 1)
+    magic = file.read(2)
+    is_archive = magic in (GZIP_MAGIC, ZIP_MAGIC)
+    if size in sizes or (is_archive and size <= max_archive_size):
+        file.seek(0)
+        yield file.read()
+    if magic == GZIP_MAGIC:
+        file.seek(-4, io.SEEK_END)  # gzip stores the size of the content there
+        content_size = int.from_bytes(file.read(), "little")
+        if content_size in sizes:
+            file.seek(0)
+            with gzip.open(file) as archive:
+                yield archive.read(content_size + 1)
+    if magic == ZIP_MAGIC and not is_member:
+        max_size = max([*sizes, max_archive_size]) + 1024  # a compressed file is hardly larger
+        with zipfile.ZipFile(file) as zip_file:
+            for member in zip_file.infolist():
+                size = member.file_size
+                if size <= max_size:
+                    with zip_file.open(member) as content:
+                        yield from _candidates(content, size, sizes, max_archive_size, True)
 
 
 def archive_name(name: str) -> str:

@@ -133,6 +133,9 @@ LAYOUTS: dict[str, Layout] = {
         f"MNIST/raw/{name.upper()}": files[name] for name in files
     },
     "an archive": lambda files: {"archive.zip": zipped(files, files.values())},
+    "an archive of compressed files": lambda files: {
+        "archive.zip": zipped(files, map(gzip.compress, files.values()))
+    },
     "an archive for each file": lambda files: {
         f"{name}.zip": zipped([name], [files[name]]) for name in files
     },
@@ -151,6 +154,7 @@ def test_uses_the_right_content_whatever_its_name(
     # A name that is marked as UTF-8 and is not.
     foreign = zipped(["ä.txt"], [b"x"]).replace("ä".encode(), b"\xff\xfe")
     (tmp_path / "foreign.zip").write_bytes(foreign)
+    (tmp_path / "nested.zip").write_bytes(zipped(["a.zip"], [zipped(["b"], [b"x"])]))
     before = sorted(tmp_path.rglob("*"))
     assert download.fetch(tmp_path, files.dataset, ["http://127.0.0.1:1/"]) == files.content
     assert local_files.load(tmp_path, files.dataset) == files.content
