@@ -99,7 +99,13 @@ def test_options_of_a_real_checkpoint(fitted: Run) -> None:
             "num_classes": 10,
             "batch_norm": False,
         },
-        "data": {"dataset": "MNIST", "source": "sample", "val_fraction": 0.2, "split_seed": 0},
+        "data": {
+            "dataset": "MNIST",
+            "source": "sample",
+            "val_fraction": 0.2,
+            "split_seed": 0,
+            "batch_size": 128,
+        },
     }
 
 
