@@ -32,11 +32,11 @@ class EvaluationFigure(EndOfFitCallback):
     dict), or else the output of ``forward`` for the images. If any of this is missing, the callback
     logs a warning and draws nothing. If there are several loaders, only the first one is used.
 
+    A subclass implements ``reset``, ``collect`` and ``draw``, and usually ``gather``.
+
     Args:
         dpi: Resolution of the figure in pixels per inch; default: 120.
         formats: Formats of the files: ``png`` (the default), ``pdf`` and ``svg``.
-
-    A subclass implements ``reset``, ``collect`` and ``draw``, and usually ``gather``.
     """
 
     file_name: ClassVar[str]

@@ -12,7 +12,6 @@ from mnist_lightning.errors import UserError
 
 PACKAGE = Path(__file__).parents[1]
 # A wheel contains the recipes; in a clone, they are in the folder next to the package.
-CONFIG_OPTIONS = ("--config", "-c")
 RECIPE_FOLDERS = (PACKAGE / "configs", PACKAGE.parent / "configs")
 
 
@@ -22,18 +21,10 @@ def recipes() -> dict[str, Path]:
     return {path.stem: path for path in sorted(folder.glob("*.yaml"))}
 
 
-def configs_first(args: Sequence[str]) -> list[str]:
-    """Returns a command line with its configs first, because its other options override them."""
-    configs: list[str] = []
-    others: list[str] = []
-    for previous, arg in pairwise(["", *args]):
-        is_config = previous in CONFIG_OPTIONS or arg in CONFIG_OPTIONS
-        (configs if is_config or re.match(r"--config=|-c=?.", arg) else others).append(arg)
-    return [*configs, *others]
-
-
 def resolve_configs(args: Sequence[str]) -> list[str]:
-    """Returns a command line with the path of a checked config for each ``--config``.
+    """Returns a command line with its configs first, each as ``--config=`` and a checked path.
+
+    Its other options override them, wherever they stand.
 
     Args:
         args: The command line. A file in the working directory takes precedence over the recipe
@@ -42,15 +33,15 @@ def resolve_configs(args: Sequence[str]) -> list[str]:
     Raises:
         UserError: If a config is missing, unreadable, not YAML, or empty; the message names it.
     """
-    resolved = []
+    resolved: list[str] = []
     for previous, arg in pairwise(["", *args]):
-        if previous in CONFIG_OPTIONS and arg:
-            resolved.append(_resolve(arg))
+        if previous in ("--config", "-c") and arg:
+            resolved[-1] = f"--config={_resolve(arg)}"
         elif match := re.fullmatch(r"(--config=|-c=?)(.+)", arg, re.DOTALL):
             resolved.append(f"--config={_resolve(match[2])}")
         else:
             resolved.append(arg)
-    return resolved
+    return sorted(resolved, key=lambda arg: not arg.startswith("--config="))
 
 
 def _resolve(name: str) -> str:

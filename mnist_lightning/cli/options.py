@@ -10,7 +10,7 @@ import yaml
 from jsonargparse import Namespace
 from lightning.pytorch.cli import LightningArgumentParser
 
-from mnist_lightning.cli.configs import configs_first, resolve_configs
+from mnist_lightning.cli.configs import resolve_configs
 from mnist_lightning.cli.help import CKPT_PATH_HELP
 from mnist_lightning.cli.optimizers import (
     add_optimizer_arguments,
@@ -86,12 +86,12 @@ def parse_options(
             "'fit --config FILE'"
         )
     start = args.index(command) + 1 if command else len(args)
-    own_args = configs_first(args[start:])
+    own_args = args[start:]
     # A variable with an invalid value must not prevent --help.
     variables = options_of_environment(command) if command and not is_help else {}
     option_names = {arg.partition("=")[0] for arg in own_args}
     with errors_name_variables(command, set(variables) - option_names):
-        user_args = resolve_configs([*variables.values(), *own_args])
+        user_args = [*resolve_configs([*variables.values()]), *resolve_configs(own_args)]
         command_args = resolve_configs(args[:start])
         with optional_save_dir():
             config, weights = _parse_with_weights(parser, command_args, user_args, command_line)

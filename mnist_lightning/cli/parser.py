@@ -56,7 +56,7 @@ register_type(
 # jsonargparse cannot serialize a torch.device, the default of an argument of
 # StochasticWeightAveraging.
 register_type(torch.device, fail_already_registered=False)
-# Nor can YAML represent the default of an argument of Timer.
+# YAML cannot represent an Interval, the default of an argument of Timer.
 yaml.SafeDumper.add_representer(Interval, lambda dumper, interval: dumper.represent_str(interval))
 
 

@@ -55,8 +55,8 @@ def publish(
         draw: Returns the figure.
         name: Name of the file, without suffix.
         tag: Name of the image in the loggers, in the group ``figures``.
-        epoch: Number of completed epochs; the step of the image in the loggers, unless there are
-            several validations per epoch.
+        epoch: Number of completed epochs; the step of the image in the loggers, unless
+            something is logged several times per epoch.
         dpi: Resolution in pixels per inch.
         formats: Formats of the files. Notebooks and loggers get a PNG image, LitLogger the first
             file.

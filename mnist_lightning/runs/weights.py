@@ -94,8 +94,7 @@ class Weights:
         """
         options: dict[str, dict[str, Any]] = {}
         for group, names in OPTIONS.items():
-            hparams = self.checkpoint.get(HPARAMS[group])
-            hparams = hparams if isinstance(hparams, dict) else {}
+            hparams = self._mapping(HPARAMS[group])
             options[group] = {
                 name: hparams[name]
                 for name in names
@@ -109,8 +108,7 @@ class Weights:
     @property
     def validation_metrics(self) -> dict[str, float]:
         """The validation metrics of exactly these weights; empty if they were not validated."""
-        metrics = self.checkpoint.get("validation_metrics")
-        return metrics if isinstance(metrics, dict) else {}
+        return self._mapping("validation_metrics")
 
     @property
     def plateau_metrics(self) -> dict[str, float]:
@@ -120,13 +118,16 @@ class Weights:
             is_epoch_end = progress["processed"] == progress["ready"] > 0
         except (LookupError, TypeError):
             return {}
-        metrics = self.checkpoint.get("metrics")
-        return metrics if is_epoch_end and isinstance(metrics, dict) else {}
+        return self._mapping("metrics") if is_epoch_end else {}
 
     def optimizer_options(self) -> dict[str, Any]:
         """Returns the options ``optimizer`` and ``lr_scheduler`` of the training."""
-        options = self.checkpoint.get("optimizer_options")
-        return options if isinstance(options, dict) else {}
+        return self._mapping("optimizer_options")
+
+    def _mapping(self, name: str) -> dict[str, Any]:
+        """Returns a mapping of the checkpoint, empty if it has none of this name."""
+        value = self.checkpoint.get(name)
+        return value if isinstance(value, dict) else {}
 
     def run_config(self) -> dict[str, Any]:
         """Returns the config of the run, for ``best`` and ``last`` only, which are the user's own.
