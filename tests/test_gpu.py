@@ -291,7 +291,8 @@ def test_nothing_waits_within_an_epoch(options: tuple[str, ...], tmp_path: Path)
 def test_nothing_is_copied_within_an_epoch(tmp_path: Path) -> None:
     def count(name: str, batch_size: int) -> Counter[str]:
         with profiling() as profiler:
-            fit(tmp_path / name, *epochs(1), f"--data.batch_size={batch_size}")
+            options = ["--test_after_fit=false", f"--data.batch_size={batch_size}"]
+            fit(tmp_path / name, *epochs(1), *options)
         calls = Counter(event.name for event in profiler.events())
         merged: Counter[str] = Counter()
         for name, number in calls.items():
