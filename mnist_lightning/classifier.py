@@ -24,7 +24,8 @@ from mnist_lightning.cuda_graph import CUDAGraphModule
 from mnist_lightning.errors import check_choice, check_module, check_number
 from mnist_lightning.metrics import MeanOverImages
 from mnist_lightning.network import DigitCNN
-from mnist_lightning.pictures.reading import Source, load_digits
+from mnist_lightning.pictures.digits import load_digits, predict_digits, read_numbers
+from mnist_lightning.pictures.reading import Source
 from mnist_lightning.pretrained.keras import read_keras
 from mnist_lightning.runs.weights import read_pretrained
 from mnist_lightning.sam import SharpnessAwareAdamW, is_perturbed
@@ -209,16 +210,16 @@ class MNISTClassifier(CUDAGraphModule):
         if metrics["loss"].update_count == 1:
             self.log_dict(metrics, on_step=False, on_epoch=True, prog_bar=True)
 
-    @torch.inference_mode()
     def predict_images(self, images: Source | Iterable[Source]) -> Tensor:
-        """Predicts your own pictures of digits, after converting each to MNIST's format.
+        """Predicts your own pictures of one digit each, after converting them to MNIST's format.
 
         Args:
             images: A file or a picture opened with Pillow, or several of them; only the first frame
                 of a file is used.
 
         Returns:
-            Probabilities ``(N, num_classes)``, one row per picture.
+            Probabilities ``(N, num_classes)``, one row per picture. Each is the mean over three
+            sizes of the digit; below 0.9, the highest one should be considered unsure.
 
         Raises:
             UnreadablePictureError: If a picture cannot be read or shows no digit.
@@ -230,12 +231,21 @@ class MNISTClassifier(CUDAGraphModule):
             >>> MNISTClassifier.from_pretrained().predict_images([paper]).argmax(dim=1)
             tensor([1])
         """
-        digits = load_digits(images).to(self.device)
-        was_training = self.training
-        try:
-            return self.eval().predict_step(digits)
-        finally:
-            self.train(was_training)
+        return predict_digits(self, load_digits(images))
+
+    def predict_numbers(self, images: Source | Iterable[Source]) -> list[str]:
+        """Reads your own pictures of numbers, digit by digit.
+
+        Args:
+            images: As in ``predict_images``.
+
+        Returns:
+            The digits in each picture, from left to right; lines are separated by a slash.
+
+        Raises:
+            UnreadablePictureError: If a picture cannot be read or shows no digit.
+        """
+        return read_numbers(self, images)
 
     @classmethod
     def from_pretrained(cls, **arguments: Any) -> Self:

@@ -36,7 +36,7 @@ from mnist_lightning.errors import (
     check_path,
     check_paths,
 )
-from mnist_lightning.pictures.reading import PictureDigits, find_pictures
+from mnist_lightning.pictures.dataset import PictureDigits
 
 log = logging.getLogger(__name__)
 
@@ -164,7 +164,7 @@ class MNISTDataModule(LightningDataModule):
         """
         self.pictures = None
         if self.images and stage == "predict":
-            self.pictures = PictureDigits(find_pictures(self.images))
+            self.pictures = PictureDigits(self.images)
             return
         if hasattr(self, "train_set"):  # read and split in an earlier stage
             return

@@ -29,6 +29,18 @@ def on_canvas(digit: Array, rng: np.random.Generator, light_on_dark: bool) -> Im
     """
     height, width = rng.integers(200, 601, 2)
     ink = _place_on_sheet(digit, (height, width), rng.uniform(0.3, 0.95), rng)
+    return photograph(ink, rng, light_on_dark)
+
+
+def photograph(ink: Array, rng: np.random.Generator, light_on_dark: bool) -> Image.Image:
+    """Returns ink on textured and shaded paper, as a JPEG of quality 70.
+
+    Args:
+        ink: ``(H, W)`` in [0, 1], 1 in a full stroke.
+        rng: Chooses the colours of paper and ink, the texture, and a gradient of light.
+        light_on_dark: Whether the ink is lighter than the paper.
+    """
+    height, width = ink.shape
     paper, pen = rng.uniform(0.75, 0.97), rng.uniform(0.02, 0.25)
     texture = np.zeros((height, width))
     for size in (1, 3, 12):

@@ -2,7 +2,8 @@
 
 import csv
 import io
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
+from typing import NamedTuple
 
 from torch import Tensor
 
@@ -64,65 +65,94 @@ def _confused_pairs(mistakes: Tensor, class_names: Sequence[str], max_pairs: int
     ]
 
 
-def prediction_csv(results: Mapping[str, str | None], probabilities: Tensor) -> str:
-    """Returns predictions as CSV: ``file,label,probability,p0,p1,…``; the label is the prediction.
+class PredictedImage(NamedTuple):
+    """The predicted digits of an image, or the reason why it has none."""
+
+    name: str
+    digits: Sequence[int]
+    """The rows of the digits among all probabilities, in reading order."""
+    number: str = ""
+    """The digits of the user's picture as text; lines are separated by a slash."""
+    reason: str = ""
+
+
+def prediction_csv(images: Sequence[PredictedImage], probabilities: Tensor) -> str:
+    """Returns predictions as CSV: ``file,label,probability,p0,p1,…,number``, a row per digit.
+
+    The label is the prediction. If an image shows several digits, ``[1]``, ``[2]`` and so on are
+    appended to its name. If it shows none, the other columns are empty.
 
     Args:
-        results: For each picture None, or the reason why it has no prediction, which leaves its
-            row empty.
-        probabilities: Those of the pictures with a prediction, ``(N, num_classes)``.
+        images: The images and the rows of their digits.
+        probabilities: ``(N, num_classes)``.
     """
     text = io.StringIO()
     table = csv.writer(text, lineterminator="\n")
     classes = range(probabilities.shape[1])
-    table.writerow(["file", "label", "probability", *(f"p{label}" for label in classes)])
-    rows = iter(probabilities.tolist())
-    for name, reason in results.items():
-        if reason is None:
-            row = next(rows)
+    table.writerow(["file", "label", "probability", *(f"p{label}" for label in classes), "number"])
+    for image in images:
+        if not image.digits:
+            table.writerow([image.name] + [""] * (3 + len(classes)))
+        for position, digit in enumerate(image.digits, start=1):
+            name = f"{image.name}[{position}]" if len(image.digits) > 1 else image.name
+            row = probabilities[digit].tolist()
             values = [f"{value:.6f}" for value in (max(row), *row)]
-            table.writerow([name, row.index(max(row)), *values])
-        else:
-            table.writerow([name] + [""] * (2 + len(classes)))
+            table.writerow([name, row.index(max(row)), *values, image.number])
     return text.getvalue()
 
 
 def prediction_table(
-    results: Mapping[str, str | None],
+    images: Sequence[PredictedImage],
     probabilities: Tensor,
     class_names: Sequence[str],
     max_rows: int = 100,
 ) -> str:
     """Returns a table of predictions; unsure ones also name the second most likely class.
 
+    The probability of a number is that of its least probable digit.
+
     Args:
-        results: For each picture None, or the reason why it has no prediction.
-        probabilities: Those of the pictures with a prediction, ``(N, num_classes)``.
+        images: The images and the rows of their digits.
+        probabilities: ``(N, num_classes)``.
         class_names: A name for each class.
         max_rows: Maximum number of predictions to show; all failures are shown.
 
     Example:
         >>> import torch
-        >>> results = {"a.png": None, "b.png": "is empty", "c.png": None}
-        >>> print(prediction_table(results, torch.tensor([[0.02, 0.98], [0.6, 0.4]]), "01"))
-        a.png  1   98.00%
-        b.png  -           is empty
-        c.png  0   60.00%  unsure: or 1 (40.00%)
+        >>> images = [
+        ...     PredictedImage("a.png", [0]),
+        ...     PredictedImage("b.png", [], reason="is empty"),
+        ...     PredictedImage("c.png", [0, 1], "10"),
+        ... ]
+        >>> print(prediction_table(images, torch.tensor([[0.02, 0.98], [0.6, 0.4]]), "01"))
+        a.png  1    98.00%
+        b.png  -            is empty
+        c.png  10   60.00%  unsure: digit 2 may be 1 (40.00%)
     """
-    file_width = max(map(len, results), default=0)
-    name_width = max(map(len, class_names))
-    predictions = iter(zip(*probabilities.topk(2), strict=True))
+    values, labels = (tensor.tolist() for tensor in probabilities.topk(2))
+    texts = {
+        image.name: image.number if image.digits[1:] else class_names[labels[image.digits[0]][0]]
+        for image in images
+        if image.digits
+    }
+    file_width = max((len(image.name) for image in images), default=0)
+    text_width = max(map(len, texts.values()), default=1)
     lines, row = [], 0
-    for file, reason in results.items():
-        if reason is not None:
-            lines.append(f"{file:<{file_width}}  {'-':<{name_width}}           {reason}")
+    for image in images:
+        if not image.digits:
+            lines.append(
+                f"{image.name:<{file_width}}  {'-':<{text_width}}           {image.reason}"
+            )
             continue
-        (first, second), (label, runner_up) = (pair.tolist() for pair in next(predictions))
         row += 1
         if row > max_rows:
             continue
-        line = f"{file:<{file_width}}  {class_names[label]:<{name_width}}  {first:>7.2%}"
+        digit = min(image.digits, key=lambda digit: values[digit][0])  # the least probable one
+        (first, second), runner_up = values[digit], class_names[labels[digit][1]]
+        line = f"{image.name:<{file_width}}  {texts[image.name]:<{text_width}}  {first:>7.2%}"
         if first < UNSURE_BELOW:
-            line += f"  unsure: or {class_names[runner_up]} ({second:.2%})"
+            position = image.digits.index(digit) + 1
+            subject = f"digit {position} may be" if image.digits[1:] else "or"
+            line += f"  unsure: {subject} {runner_up} ({second:.2%})"
         lines.append(line)
     return "\n".join(lines)

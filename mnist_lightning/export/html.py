@@ -12,8 +12,22 @@ from mnist_lightning.errors import UserError
 from mnist_lightning.network import DigitCNN
 from mnist_lightning.pictures import UNSURE_BELOW
 
+ABOUT = (
+    "The network knows only the digits 0 to 9. Everything is computed in the page; nothing is "
+    "uploaded."
+)
 PAGE_DIR = Path(__file__).parent / "page"
-SCRIPTS = ("network", "image_math", "preparation", "drawing", "prediction", "events")
+SCRIPTS = (
+    "network",
+    "image_math",
+    "ink",
+    "normalize",
+    "segment",
+    "digits",
+    "drawing",
+    "prediction",
+    "events",
+)
 
 
 def to_html(model: MNISTClassifier, about: str = "") -> bytes:
@@ -32,7 +46,7 @@ def to_html(model: MNISTClassifier, about: str = "") -> bytes:
     content = {
         "weights": base64.b64encode(_weights(model).tobytes()).decode(),
         "unsureBelow": UNSURE_BELOW,
-        "about": f"Everything is computed in the page; nothing is uploaded. {about}".strip(),
+        "about": f"{ABOUT} {about}".strip(),
     }
     template = Template(_read("page.html"))
     page = template.substitute(

@@ -1,4 +1,4 @@
-"""Grids of images: predictions, mistakes, training images, the user's pictures and filters."""
+"""Grids of images: predictions, mistakes, training images and filters."""
 
 from collections.abc import Sequence
 
@@ -7,14 +7,12 @@ from matplotlib.cm import ScalarMappable
 from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 from torch import Tensor
-from torch.nn import functional
 
 from mnist_lightning.figures.mosaic import draw_mosaic
 from mnist_lightning.figures.style import STYLE
 
 MAX_GRID_SIZE = 20  # images along each side; the captions of more would be too small to read
 MAX_FILTERS = 64
-MAX_NAME_LENGTH = 25  # of a picture
 
 
 @STYLE
@@ -47,7 +45,7 @@ def plot_prediction_grid(
         )
     ]
     return draw_mosaic(
-        _displayable(images),
+        displayable(images),
         captions,
         f"{title}: {sum(correct)} of {len(images)} correct",
         columns,
@@ -94,7 +92,7 @@ def plot_misclassified_grid(
     if total > len(images):
         legend = f"the {len(images)} most confident: {legend}"
     return draw_mosaic(
-        _displayable(images),
+        displayable(images),
         captions,
         f"{title}: {total:,} mistake{'s' * (total != 1)}",
         columns,
@@ -120,54 +118,7 @@ def plot_training_images(
         columns: Number of images per row.
     """
     captions = [class_names[label] for label in labels.tolist()]
-    return draw_mosaic(_displayable(images), captions, title, columns)
-
-
-@STYLE
-def plot_pictures(
-    pictures: np.ndarray,
-    inputs: Tensor,
-    probabilities: Tensor,
-    names: Sequence[str],
-    class_names: Sequence[str],
-    unsure_below: float,
-    title: str = "Predictions",
-    columns: int = 3,
-) -> Figure:
-    """Plots the user's pictures next to the network's inputs, with the three likeliest classes.
-
-    Args:
-        pictures: ``(N, S, S, 3)`` in [0, 1].
-        inputs: The pictures in the network's input format, ``(N, 1, H, W)`` in [0, 1].
-        probabilities: ``(N, num_classes)``.
-        names: A name for each picture; of a long name, the end is shown.
-        class_names: A name for each class.
-        unsure_below: A picture is highlighted if its highest probability is below this value.
-        title: Title of the figure.
-        columns: Number of pictures per row.
-    """
-    side = pictures.shape[1]
-    enlarged_inputs = _displayable(functional.interpolate(inputs, (side, side)))
-    gap = np.ones((len(pictures), side, side // 12, 3))
-    top_probabilities, top_classes = probabilities.topk(min(3, len(class_names)))
-    captions = []
-    for name, values, classes in zip(
-        names, top_probabilities.tolist(), top_classes.tolist(), strict=True
-    ):
-        guesses = [
-            f"{class_names[index]}: {value:.0%}"
-            for index, value in zip(classes, values, strict=True)
-        ]
-        short_name = name if len(name) <= MAX_NAME_LENGTH else f"…{name[1 - MAX_NAME_LENGTH :]}"
-        captions.append(f"{short_name}\n{'   '.join(guesses)}")
-    return draw_mosaic(
-        np.concatenate([pictures, gap, enlarged_inputs], axis=2),
-        captions,
-        title,
-        columns,
-        legend=f"picture, network input, most likely classes; framed if below {unsure_below:.0%}",
-        highlighted=[value < unsure_below for value in top_probabilities[:, 0].tolist()],
-    )
+    return draw_mosaic(displayable(images), captions, title, columns)
 
 
 @STYLE
@@ -193,7 +144,7 @@ def plot_filters(weights: Tensor, title: str = "Filters of the first layer") -> 
     return figure
 
 
-def _displayable(images: Tensor) -> np.ndarray:
+def displayable(images: Tensor) -> np.ndarray:
     """Converts ``(N, 1 or 3, H, W)`` to ``(N, H, W, 3)`` in [0, 1].
 
     Grey images become dark ink on white paper. Images with values outside [0, 1] (normalized ones)

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -11,10 +12,19 @@ from matplotlib.figure import Figure
 from matplotlib.image import PcolorImage
 from matplotlib.patches import Rectangle
 
-from mnist_lightning.figures.style import VERMILION, WIDTH_INCHES, write_title
+from mnist_lightning.figures.style import BLUE, VERMILION, WIDTH_INCHES, write_title
 
 MIN_IMAGE_HEIGHT = 24  # smaller images are enlarged, so that margins are full pixels
 MAX_FONT_SIZE = 10.0
+
+
+class ImageBox(NamedTuple):
+    """A labelled box in an image, in its pixels."""
+
+    box: tuple[float, float, float, float]
+    """Left, top, right and bottom."""
+    label: str
+    is_highlighted: bool
 
 
 @dataclass(frozen=True)
@@ -50,6 +60,7 @@ def draw_mosaic(
     legend: str = "",
     highlighted: Sequence[bool] = (),
     width_fraction: float = 1.0,
+    boxes: Sequence[Sequence[ImageBox]] = (),
 ) -> Figure:
     """Draws images row by row, each in a frame and below its caption.
 
@@ -61,6 +72,7 @@ def draw_mosaic(
         legend: Explains the captions, in a line below the title.
         highlighted: Whether each image has a bold, coloured frame and caption; default: none has.
         width_fraction: Fraction of the figure's width that the images cover.
+        boxes: Boxes to draw in each image; default: none.
     """
     highlighted = highlighted or [False] * len(images)
     enlargement = math.ceil(MIN_IMAGE_HEIGHT / images.shape[1])
@@ -78,6 +90,7 @@ def draw_mosaic(
     _draw_images(axes, images, layout)
     _draw_frames(axes, highlighted, layout)
     _write_captions(axes, captions, highlighted, layout)
+    _draw_boxes(axes, boxes, layout)
     axes.text(layout.width / 2, -0.1 / pixel, legend, color="0.4", fontsize=9, ha="center")
     return figure
 
@@ -158,3 +171,15 @@ def _write_captions(
             color=VERMILION if is_highlighted else "0.2",
             weight="bold" if is_highlighted else "normal",
         )
+
+
+def _draw_boxes(axes: Axes, boxes: Sequence[Sequence[ImageBox]], layout: _Layout) -> None:
+    for index, image_boxes in enumerate(boxes):
+        top, left = layout.top_left(index)
+        for (x0, y0, x1, y1), label, is_highlighted in image_boxes:
+            colour = VERMILION if is_highlighted else BLUE
+            x, y = left + x0 - 0.5, top + y0 - 0.5
+            frame = Rectangle((x, y), x1 - x0, y1 - y0, fill=False, color=colour, linewidth=0.8)
+            axes.add_patch(frame)
+            y -= 0.02 / layout.pixel_inches
+            axes.text(x, y, label, color=colour, fontsize=7, weight="bold")

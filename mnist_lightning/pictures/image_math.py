@@ -79,6 +79,7 @@ def label_components(mask: Array) -> Array:
     labels = np.where(mask, np.arange(1, mask.size + 1).reshape(mask.shape), 0)
     while True:
         spread = dilate(labels) * mask  # the highest label in a component replaces the others
+        spread = np.where(mask, spread.ravel()[spread - 1], 0)  # in jumps: the label at that label
         if (spread == labels).all():
             return labels
         labels = spread

@@ -1,28 +1,22 @@
-"""Finds picture files, decodes them and loads the digits that they show."""
+"""Finds picture files and decodes them."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from glob import glob
 from pathlib import Path
-from typing import NamedTuple
+from typing import TypeAlias, TypeVar
 
-import numpy as np
-import torch
 from PIL import Image, ImageSequence, UnidentifiedImageError
-from torch import Tensor
-from torch.utils.data import Dataset
-from typing_extensions import override
 
 from mnist_lightning.errors import DataError
-from mnist_lightning.pictures.image_math import Array, resize, to_float_array
-from mnist_lightning.pictures.normalize import MAX_SIDE, SIZE, UnreadablePictureError, to_digit
+from mnist_lightning.pictures.ink import UnreadablePictureError
 
 # Pillow decodes these itself; for others, such as EPS, it starts external programs.
 FORMATS = ("PNG", "JPEG", "GIF", "TIFF", "BMP", "WEBP", "AVIF", "PPM", "JPEG2000")
 MAX_PIXELS = 100_000_000  # of a picture: a small file can unpack to more than the memory
-MAX_SHOWN = 30  # pictures in a figure
-THUMBNAIL_SIDE = 120  # pixels
 
-Picture = Image.Image | UnreadablePictureError
+Source = str | Path | Image.Image
+Result = TypeVar("Result")
+Picture: TypeAlias = Image.Image | UnreadablePictureError
 
 
 def find_pictures(names: Sequence[str]) -> list[Path]:
@@ -98,112 +92,30 @@ def read_pictures(path: Path) -> Iterator[tuple[str, Picture]]:
         yield name, UnreadablePictureError(f"cannot be read ({reason})")
 
 
-class Digit(NamedTuple):
-    """A digit, float32 ``(1, 28, 28)``, and the picture from which it was normalized."""
-
-    image: Tensor
-    picture: Image.Image
-
-
-def read_digits(
-    source: str | Path | Image.Image,
-) -> Iterator[tuple[str, Digit | UnreadablePictureError]]:
-    """Yields the name and the digit of each picture in a file, or the reason why there is none.
+def map_pictures(
+    function: Callable[[Image.Image], Result], images: Source | Iterable[Source]
+) -> list[Result]:
+    """Applies a function to the first picture of each source.
 
     Args:
-        source: A file, or a picture that Pillow has opened.
+        function: Called with each picture.
+        images: A file or a picture opened with Pillow, or several of them.
+
+    Raises:
+        UnreadablePictureError: If a file cannot be read, or the function raises it; the message
+            names the picture.
     """
-    pictures: Iterable[tuple[str, Picture]] = (
-        [("the picture", source)]
-        if isinstance(source, Image.Image)
-        else read_pictures(Path(source))
-    )
-    for name, picture in pictures:
-        result: Digit | UnreadablePictureError
+    results = []
+    for image in [images] if isinstance(images, Source) else images:
+        name, picture = (
+            ("the picture", image)
+            if isinstance(image, Image.Image)
+            else next(read_pictures(Path(image)))
+        )
         try:
             if isinstance(picture, UnreadablePictureError):
                 raise picture
-            result = Digit(to_digit(picture), picture)
+            results.append(function(picture))
         except UnreadablePictureError as error:
-            result = error
-        yield name, result
-
-
-Source = str | Path | Image.Image
-
-
-def load_digits(images: Source | Iterable[Source]) -> Tensor:
-    """Loads pictures of one digit each and normalizes them to MNIST's format.
-
-    Args:
-        images: A file or a picture opened with Pillow, or several of them; only the first frame of
-            a file is used.
-
-    Returns:
-        float32 of shape ``(N, 1, 28, 28)`` in [0, 1], ink light.
-
-    Raises:
-        UnreadablePictureError: If a picture cannot be read or shows no digit; the message names it.
-    """
-    if isinstance(images, Source):
-        images = [images]
-    digits = []
-    for image in images:
-        name, digit = next(read_digits(image))
-        if isinstance(digit, UnreadablePictureError):
-            raise UnreadablePictureError(f"{name} {digit}") from digit
-        digits.append(digit.image)
-    return _stack(digits)
-
-
-class PictureDigits(Dataset[Tensor]):
-    """The digits in picture files, which are read on access.
-
-    An item holds the digits of one file as float32 ``(N, 1, 28, 28)``: one for each page or frame
-    that shows a digit.
-
-    Args:
-        files: The picture files, one for each item.
-    """
-
-    def __init__(self, files: Sequence[Path]) -> None:
-        self.files = files
-        self.results: dict[str, str | None] = {}
-        """For each picture read so far, the reason why it shows no digit, or None if it does."""
-        self.shown: list[tuple[str, Array, Tensor]] = []
-        """Name, thumbnail and digit of the first ``MAX_SHOWN`` pictures that show a digit."""
-
-    def __len__(self) -> int:
-        return len(self.files)
-
-    @override
-    def __getitem__(self, index: int) -> Tensor:
-        digits = []
-        for name, digit in read_digits(self.files[index]):
-            if isinstance(digit, UnreadablePictureError):
-                self.results[name] = str(digit)
-                continue
-            self.results[name] = None
-            digits.append(digit.image)
-            if len(self.shown) < MAX_SHOWN:
-                thumbnail = make_thumbnail(digit.picture, THUMBNAIL_SIDE)
-                self.shown.append((name, thumbnail, digit.image))
-        return _stack(digits)
-
-
-def _stack(digits: list[Tensor]) -> Tensor:
-    return torch.stack(digits) if digits else torch.zeros(0, 1, SIZE, SIZE)
-
-
-def make_thumbnail(picture: Image.Image, side: int) -> Array:
-    """Returns a picture as float32 ``(side, side, 3)`` in [0, 1], with grey for transparency."""
-    pixels = to_float_array(picture, MAX_SIDE)
-    if pixels.shape[-1] == 4:
-        pixels = pixels[..., :3] + 0.8 * (1 - pixels[..., 3:])
-    height, width, _ = pixels.shape
-    longer_side = max(height, width)
-    size = (max(1, width * side // longer_side), max(1, height * side // longer_side))
-    square = np.ones((side, side, 3), np.float32)
-    top, left = (side - size[1]) // 2, (side - size[0]) // 2
-    square[top : top + size[1], left : left + size[0]] = resize(pixels, size).clip(0, 1)
-    return square
+            raise UnreadablePictureError(f"{name} {error}") from error
+    return results

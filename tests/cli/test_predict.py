@@ -33,12 +33,12 @@ def test_writes_predictions_of_the_test_images(
     assert names(run) == {"config.yaml", "environment.json", "predictions.csv"}
     with (run / "predictions.csv").open(newline="") as file:
         header, *rows = csv.reader(file)
-    assert header == ["file", "label", "probability", *(f"p{i}" for i in range(10))]
+    assert header == ["file", "label", "probability", *(f"p{i}" for i in range(10)), "number"]
     assert [row[0] for row in rows] == [f"test/{index:05d}" for index in range(1000)]
     images, _ = cli.datamodule.test_set.batch(torch.arange(1000))
     with torch.no_grad():
         expected = cli.model.eval()(images).softmax(dim=1)
-    found = torch.tensor([[float(value) for value in row[3:]] for row in rows])
+    found = torch.tensor([[float(value) for value in row[3:13]] for row in rows])
     torch.testing.assert_close(found, expected, rtol=0, atol=2e-6)
     assert [int(row[1]) for row in rows] == expected.argmax(dim=1).tolist()
     assert [row[2] for row in rows] == [row[3 + int(row[1])] for row in rows]
@@ -64,7 +64,7 @@ def test_predicts_pictures(
     assert names(workdir) == {"c.png", "scans", "lightning_logs"}  # MNIST was not asked for
     with (run / "predictions.csv").open(newline="") as file:
         header, *rows = csv.reader(file)
-    assert header == ["file", "label", "probability", *(f"p{i}" for i in range(10))]
+    assert header == ["file", "label", "probability", *(f"p{i}" for i in range(10)), "number"]
     assert [row[0] for row in rows] == ["scans/a.png", "scans/b.png", "c.png"]
     assert [int(row[1]) for row in rows] == [labels[1], labels[2], labels[0]]
     out, _ = capsys.readouterr()
@@ -92,7 +92,7 @@ def test_pictures_without_a_digit_do_not_stop_the_rest(
         _, *rows = csv.reader(file)
     assert [row[0] for row in rows] == ["1.png", "2.png", "3.gif#1", "3.gif#2", "3.gif#3"]
     assert [bool(row[1]) for row in rows] == [False, False, True, False, True]
-    assert {len(row) for row in rows} == {13}
+    assert {len(row) for row in rows} == {14}
     [drawing] = drawn
     assert drawing.title == "2 pictures"
     assert [text.split("\n")[0] for text in drawing.texts[:2]] == ["3.gif#1", "3.gif#3"]

@@ -14,12 +14,15 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from synthetic_numbers import draw_number
 from synthetic_pictures import KINDS
 from torch import Tensor
 
 from mnist_lightning import MNISTClassifier, MNISTDataModule
 from mnist_lightning.export.html import to_html
-from mnist_lightning.pictures.normalize import UnreadablePictureError, to_digit
+from mnist_lightning.pictures.digits import find_digits, find_single_digit
+from mnist_lightning.pictures.ink import UnreadablePictureError
+from mnist_lightning.pictures.normalize import MNIST_SIZE
 
 if TYPE_CHECKING:
     from selenium.webdriver import Chrome
@@ -53,6 +56,11 @@ STROKES = {
     8: [[(66, 24), (48, 13), (34, 26), (50, 46), (68, 68), (52, 88), (34, 72), (50, 46), (66, 24)]],
     9: [[(66, 28), (50, 16), (34, 30), (42, 46), (60, 42), (66, 28), (62, 58), (54, 90)]],
 }
+# The strokes of a 2 and a 6 next to each other.
+TWENTY_SIX = [
+    [(left + x // 2, 25 + y // 2) for x, y in STROKES[digit][0]]
+    for left, digit in ((-2, 2), (48, 6))
+]
 EMPTY = "The drawing area is empty."
 GET_PREDICTION = """
     const [row, ...moreRows] = document.querySelectorAll("tr.best");
@@ -74,12 +82,14 @@ PASTE = """
     clipboardData.items.add(new File([content], arguments[1], {type: "image/png"}));
     document.body.dispatchEvent(new ClipboardEvent("paste", {clipboardData, bubbles: true}));
 """
-NORMALIZE = """
+FIND_DIGITS = """
     const [content, width, height] = arguments;
     const image = createImage(width, height, 3);
     image.data.set(Float32Array.from(atob(content), character => character.charCodeAt(0) / 255));
-    const digit = toDigit(image);
-    return digit && [...digit];
+    const {digits, lines} = findDigits(image);
+    return [digits.map(({inputs}) => inputs.map(input => [...input])),
+            digits.map(({box}) => box),
+            lines.map(line => line.map(({start, stop, count}) => [start, stop, count]))];
 """
 # A second finger touches the drawing area, moves and leaves it during each move of the first.
 TOUCH_WITH_SECOND_FINGER = """
@@ -276,7 +286,8 @@ def test_reads_drawn_digits_as_python_does(page: Page, digit: int) -> None:
     assert prediction["best"] == prediction["label"] == str(digit)
     assert prediction["status"].startswith(f"This is {digit} (")
     network_input, strokes = page.get_input()
-    torch.testing.assert_close(network_input, to_digit(strokes), rtol=0, atol=0.51 / 255)
+    expected = find_single_digit(strokes)[MNIST_SIZE]
+    torch.testing.assert_close(network_input[0], expected, rtol=0, atol=0.51 / 255)
 
 
 @pytest.mark.parametrize("pointer_type", ["mouse", "touch", "pen"])
@@ -309,13 +320,34 @@ def test_reads_pictures_as_python_does(
     picture.save(tmp_path / "digit.png", exif=picture.getexif())
     page.find("file").send_keys(str(tmp_path / "digit.png"))
     page.wait_for_status("is 7")
-    expected = to_digit(Image.open(tmp_path / "digit.png"))
-    torch.testing.assert_close(page.get_input()[0], expected, rtol=0, atol=0.03)
+    expected = find_single_digit(Image.open(tmp_path / "digit.png"))[MNIST_SIZE]
+    tolerance = 0.05 if kind == "large" else 0.03  # browsers reduce pictures with another filter
+    torch.testing.assert_close(page.get_input()[0][0], expected, rtol=0, atol=tolerance)
 
 
-def test_normalizes_any_picture_as_python_does(page: Page) -> None:
+def check_digits(page: Page, picture: Image.Image) -> int:
+    """Checks that page and Python find the same digits, and returns their number."""
+    content = base64.b64encode(picture.tobytes()).decode()
+    inputs, boxes, lines = page.run(FIND_DIGITS, content, *picture.size)
+    try:
+        expected, expected_lines = find_digits(picture)
+    except UnreadablePictureError:
+        assert inputs == []
+        return 0
+    readings = [
+        [(start, stop, len(boxes)) for start, stop, boxes in line] for line in expected_lines
+    ]
+    assert [list(map(tuple, line)) for line in lines] == readings
+    expected_boxes = [box for line in expected_lines for reading in line for box in reading.boxes]
+    assert np.abs(np.array(boxes) - expected_boxes).max() < 0.003
+    found = torch.tensor(inputs).view_as(expected)
+    torch.testing.assert_close(found, expected, rtol=0, atol=0.03)
+    return len(boxes)
+
+
+def test_finds_digits_in_any_picture_as_python_does(page: Page) -> None:
     rng = np.random.default_rng(0)
-    digit_count = 0
+    counts = []
     for height, width in [(1, 60), (60, 1), *np.exp(rng.uniform(3, 6, (60, 2))).astype(int)]:
         paper, ink = rng.integers(0, 256, (2, 3))
         pixels = np.full((height, width, 3), paper)
@@ -324,17 +356,73 @@ def test_normalizes_any_picture_as_python_does(page: Page) -> None:
             pixels[top : top + height // 4 + 1, left : left + width // 4 + 1] = ink
         pixels = pixels + rng.normal(0, rng.choice([0, 3, 80]), pixels.shape)
         picture = Image.fromarray(np.clip(pixels, 0, 255).astype(np.uint8))
-        content = base64.b64encode(picture.tobytes()).decode()
-        digit = page.run(NORMALIZE, content, *picture.size)
-        try:
-            expected = to_digit(picture)
-        except UnreadablePictureError:
-            assert digit is None
-        else:
-            digit_count += 1
-            digit = torch.tensor(digit).reshape(1, 28, 28)
-            torch.testing.assert_close(digit, expected, rtol=0, atol=0.03)
-    assert 20 < digit_count < 55
+        counts.append(check_digits(page, picture))
+    assert 20 < np.count_nonzero(counts) < 55
+    assert max(counts) > 3
+
+
+def test_finds_the_digits_of_numbers_as_python_does(page: Page, sample: MNISTDataModule) -> None:
+    rng = np.random.default_rng(0)
+    for touching in [False] * 10 + [True] * 10:
+        chosen = rng.integers(len(sample.test_set), size=rng.integers(2, 9))
+        digits = sample.test_set.images[chosen, 0].numpy() / 255
+        picture = draw_number(digits, rng, touching).convert("RGB")
+        assert check_digits(page, picture) >= 2
+
+
+def test_reads_numbers(page: Page, model: MNISTClassifier, sample: MNISTDataModule) -> None:
+    rng = np.random.default_rng(1)
+    for _ in range(5):
+        chosen = rng.integers(len(sample.test_set), size=rng.integers(2, 9))
+        picture = draw_number(sample.test_set.images[chosen, 0].numpy() / 255, rng)
+        page.paste(encode_png(picture), "number.png")
+        [number] = model.predict_numbers(picture)
+        page.wait_for_status(f" {number}")
+        assert page.prediction["label"].rstrip("?") == number
+
+
+def test_reads_a_drawn_number(page: Page) -> None:
+    page.draw(TWENTY_SIX)
+    prediction = page.prediction
+    assert prediction["label"] == "26"
+    assert re.fullmatch(r"This is 26 \(each digit at least \d+\.\d %\)\.", prediction["status"])
+    assert page.find("probability-caption").text.startswith("Probability, digit ")
+    # Boxes are shown, but they are not ink: the digits stay the same.
+    page.run("states.at(-1).number = undefined; announcePrediction()")
+    assert page.prediction == prediction
+    page.run("clear()")
+    page.draw(3)
+    assert page.prediction["label"] == "3"
+    assert page.find("probability-caption").text == "Probability of each digit"
+
+
+def test_marks_unsure_digits_of_a_number(page: Page) -> None:
+    page.run(
+        "predict = digit => new Set([...digit.keys()].filter(i => digit[i] > 0.5)"
+        "                           .map(i => i % 28)).size > 8"
+        "    ? [0, 0, 0.99, 0, 0, 0, 0.01, 0, 0, 0] : [0, 0.6, 0, 0, 0, 0, 0, 0.4, 0, 0]"
+    )
+    page.draw([[(15, 20), (15, 80)], TWENTY_SIX[1]])
+    prediction = page.prediction
+    assert prediction["label"] == "12?"
+    status = "Unsure: probably 12; digit 1 is 1 (60.0 %) or 7 (40.0 %)."
+    assert prediction["status"] == status
+
+
+def test_a_frame_of_drawing_takes_less_than_16_ms(page: Page) -> None:
+    page.draw(TWENTY_SIX)
+    times = page.run(
+        """
+        return Array.from({length: 30}, () => {
+            states.at(-1).number = undefined;
+            const start = performance.now();
+            showPrediction();
+            return performance.now() - start;
+        });
+        """
+    )
+    print(f"frame: {np.median(times):.1f} ms")
+    assert np.median(times) < 16
 
 
 def test_rounds_as_python_does(page: Page) -> None:
@@ -455,7 +543,10 @@ def test_marks_unsure_predictions(page: Page) -> None:
     prediction = page.prediction
     assert prediction["label"] == "1?"
     assert prediction["status"] == "Unsure: probably 1 (86.0 %) or 7 (11.0 %)."
-    page.run("predict = () => [0.03, 0.91, 0, 0, 0, 0, 0, 0.06, 0, 0]; announcePrediction()")
+    page.run(
+        "predict = () => [0.03, 0.91, 0, 0, 0, 0, 0, 0.06, 0, 0];"
+        "states.at(-1).number = undefined; announcePrediction()"
+    )
     assert page.prediction["status"] == "This is 1 (91.0 %)."
 
 
@@ -548,7 +639,7 @@ def test_a_screen_reader_finds_everything(page: Page) -> None:
     assert ("table", "Probability of each digit") in labels
     rows = [name for role, name in labels if role == "rowheader"]
     assert rows == [str(digit) for digit in range(10)]
-    assert ("heading", "Draw a digit") in labels
+    assert ("heading", "Draw digits") in labels
     status = next(node for node in tree if node.get("role", {}).get("value") == "status")
     assert {"name": "live", "value": {"type": "token", "value": "polite"}} in status["properties"]
     sheet = next(node for node in tree if node.get("role", {}).get("value") == "application")

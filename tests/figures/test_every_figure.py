@@ -17,11 +17,11 @@ from mnist_lightning.figures.confusion_matrix import plot_confusion_matrix
 from mnist_lightning.figures.grids import (
     plot_filters,
     plot_misclassified_grid,
-    plot_pictures,
     plot_prediction_grid,
     plot_training_images,
 )
 from mnist_lightning.figures.learning_curves import plot_learning_curves
+from mnist_lightning.figures.pictures import PredictedPicture, plot_pictures
 from mnist_lightning.figures.style import BLUE, VERMILION
 
 CLASS_NAMES = {
@@ -57,10 +57,19 @@ def figures(class_names: Sequence[str]) -> dict[str, Figure]:
             images, labels, class_names, "Fashion-MNIST, training images as the network sees them"
         ),
         "pictures": plot_pictures(
-            np.linspace(0, 1, 25 * 90**2 * 3).reshape(25, 90, 90, 3),
-            images,
-            probabilities,
-            [f"scans/of a rather long name/{i}.png" for i in range(25)],
+            [
+                PredictedPicture(
+                    f"scans/of a rather long name/{index}.png",
+                    picture,
+                    [(0.1, 0.2, 0.4, 0.8)],
+                    images[index : index + 1],
+                    probabilities[index : index + 1],
+                    "7",
+                )
+                for index, picture in enumerate(
+                    np.linspace(0, 1, 25 * 90**2 * 3).reshape(25, 90, 90, 3)
+                )
+            ],
             class_names,
             0.9,
             "25 pictures",

@@ -12,7 +12,6 @@ from matplotlib.figure import Figure
 from mnist_lightning.figures.grids import (
     plot_filters,
     plot_misclassified_grid,
-    plot_pictures,
     plot_prediction_grid,
     plot_training_images,
 )
@@ -137,26 +136,6 @@ def test_misclassified_grid_supports_one_mistake_and_none(number: int, title: st
     assert len(captions(figure)) == number
     assert "most confident" not in legend(figure)  # all mistakes are shown
     pixels(figure)
-
-
-def test_pictures_are_shown_next_to_the_network_inputs() -> None:
-    pictures = np.full((2, 60, 60, 3), 0.25)
-    inputs = torch.full((2, 1, 28, 28), 0.5)
-    probabilities = torch.tensor([[0.02, 0.97, 0.01, 0.0], [0.3, 0.1, 0.56, 0.04]])
-    figure = plot_pictures(pictures, inputs, probabilities, ["a.png", "x" * 40], "0123", 0.9)
-    assert [caption.get_text() for caption in captions(figure)] == [
-        "a.png\n1: 97%   0: 2%   2: 1%",
-        "…" + "x" * 24 + "\n2: 56%   0: 30%   1: 10%",
-    ]
-    assert [caption.get_fontweight() for caption in captions(figure)] == ["normal", "bold"]
-    assert legend(figure).endswith("framed if below 90%")
-    drawn = pixels(figure)
-    for frame in frames(figure):
-        y = (frame.y0 + frame.y1) / 2
-        for fraction, expected in ((0.25, 0.25), (0.75, 0.5)):
-            x = frame.x0 + fraction * frame.width
-            column, row = np.rint(figure.axes[0].transData.transform((x, y))).astype(int)
-            assert drawn[len(drawn) - row, column, 0] / 255 == pytest.approx(expected, abs=0.01)
 
 
 def test_filters_are_dark_where_weights_are_high() -> None:

@@ -11,13 +11,10 @@ from PIL import Image, ImageDraw
 from mnist_lightning import MNISTClassifier, MNISTDataModule
 from mnist_lightning.errors import DataError
 from mnist_lightning.pictures import reading
-from mnist_lightning.pictures.normalize import UnreadablePictureError, to_digit
-from mnist_lightning.pictures.reading import (
-    PictureDigits,
-    find_pictures,
-    load_digits,
-    read_pictures,
-)
+from mnist_lightning.pictures.dataset import PictureDigits
+from mnist_lightning.pictures.digits import find_digits, find_single_digit, load_digits
+from mnist_lightning.pictures.ink import UnreadablePictureError
+from mnist_lightning.pictures.reading import find_pictures, read_pictures
 
 
 def test_finds_files_folders_and_patterns(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -99,7 +96,7 @@ def test_damaged_files_give_pictures_or_reasons(tmp_path: Path, kind: str) -> No
         for position in rng.integers(len(content), size=rng.integers(20)):
             content[position] = rng.integers(256)
         path.write_bytes(content)
-        item = PictureDigits([path])[0]
+        item = PictureDigits([str(path)])[0]
         assert item.shape[1:] == (1, 28, 28)
 
 
@@ -129,8 +126,8 @@ def test_load_digits_uses_the_first_frame_of_each_file(
     picture.save(tmp_path / "scan.tif", save_all=True, append_images=[blank])
     digits = load_digits([tmp_path / "scan.tif", str(tmp_path / "scan.tif"), picture])
     assert digits.dtype == torch.float32
-    assert torch.equal(digits, to_digit(picture).expand(3, 1, 28, 28))
-    assert load_digits([]).shape == (0, 1, 28, 28)
+    assert torch.equal(digits, find_single_digit(picture).expand(3, 3, 28, 28))
+    assert load_digits([]).shape == (0, 3, 28, 28)
     blank.save(tmp_path / "scan.tif", save_all=True, append_images=[picture])
     with pytest.raises(UnreadablePictureError, match=r"scan\.tif#1 contains no ink"):
         load_digits([tmp_path / "scan.tif"])
@@ -142,16 +139,17 @@ def test_picture_digits_hold_each_frame_that_shows_a_digit(
     path = tmp_path / "scan.tif"
     picture = Image.fromarray(sample.test_set.images[0, 0].numpy())
     picture.save(path, save_all=True, append_images=[Image.new("L", (28, 28)), picture.rotate(90)])
-    digits = PictureDigits([path])
+    digits = PictureDigits([str(path)])
     assert len(digits) == 1
-    expected = torch.stack([to_digit(picture), to_digit(picture.rotate(90))])
-    assert torch.equal(digits[0], expected)
-    assert list(digits.results) == [f"{path}#{number}" for number in (1, 2, 3)]
-    assert [reason is None for reason in digits.results.values()] == [True, False, True]
-    names, thumbnails, images = zip(*digits.shown, strict=True)
-    assert names == (f"{path}#1", f"{path}#3")
-    assert [thumbnail.shape for thumbnail in thumbnails] == [(120, 120, 3)] * 2
-    assert torch.equal(torch.stack(images), expected)
+    inputs, lines = zip(*map(find_digits, (picture, picture.rotate(90))), strict=True)
+    assert torch.equal(digits[0], torch.cat(inputs).flatten(0, 1).unsqueeze(1))
+    names = [f"{path}#{number}" for number in (1, 2, 3)]
+    assert list(digits.results) == names
+    assert [digits.results[names[index]] for index in (0, 2)] == list(lines)
+    assert isinstance(digits.results[names[1]], UnreadablePictureError)
+    thumbnails, shown_inputs, _ = zip(*digits.shown, strict=True)
+    assert [thumbnail.shape for thumbnail in thumbnails] == [(28, 28, 3)] * 2
+    assert torch.equal(torch.cat(shown_inputs), torch.cat(inputs))
 
 
 def test_predict_images_accepts_files_and_pictures(sample: MNISTDataModule, tmp_path: Path) -> None:
@@ -184,6 +182,6 @@ def test_load_digits_accepts_a_single_file(tmp_path: Path, sample: MNISTDataModu
     path = tmp_path / "digit.png"
     Image.fromarray(sample.test_set.images[0, 0].numpy()).save(path)
     expected = load_digits([path])
-    assert expected.shape == (1, 1, 28, 28)
+    assert expected.shape == (1, 3, 28, 28)
     for source in (path, str(path), Image.open(path)):
         torch.testing.assert_close(load_digits(source), expected)

@@ -6,14 +6,14 @@ const sheet = document.getElementById("sheet");
 const statusLine = document.getElementById("status");
 const strokeContext = getContext(document.createElement("canvas"));
 // The last state is shown, and undo removes it. A state has strokes, or a canvas with a picture; its
-// digit is normalized when it is first shown.
+// number is read when it is first shown.
 const states = [createState()];
 const keyboardPen = {x: SHEET_SIDE / 2, y: SHEET_SIDE / 2, isDown: false};
 let activePointer = null; // the only mouse, finger or pen that may draw at the moment
 let changeCount = 0; // a picture that finishes loading after a later change is dropped
 
 function createState(strokes = [], picture = null) {
-  return {strokes, picture, digit: undefined};
+  return {strokes, picture, number: undefined};
 }
 
 function isEmpty({strokes, picture}) {
@@ -50,7 +50,25 @@ function paintSheet() {
   const context = sheet.getContext("2d");
   context.strokeStyle = getComputedStyle(sheet).color;
   paint(context, states.at(-1));
+  paintBoxes(context, states.at(-1));
   if (sheet.matches(":focus-visible")) paintKeyboardPen(context);
+}
+
+/** Paints a box around each digit of a number. */
+function paintBoxes(context, {picture, number = []}) {
+  const digits = number.flat(), side = context.canvas.width;
+  if (digits.length < 2) return;
+  const {width, height} = picture ?? {width: 1, height: 1}, scale = side / Math.max(width, height);
+  const [offsetX, offsetY] = [(side - width * scale) / 2, (side - height * scale) / 2];
+  context.lineWidth = side / SHEET_SIDE;
+  context.font = `${8 * side / SHEET_SIDE}px sans-serif`;
+  for (const {box: [left, top, right, bottom], label, confidence} of digits) {
+    const [x, y] = [offsetX + left * width * scale, offsetY + top * height * scale];
+    context.strokeStyle = context.fillStyle = getComputedStyle(sheet).getPropertyValue(
+      confidence < model.unsureBelow ? "--unsure" : "--best");
+    context.strokeRect(x, y, (right - left) * width * scale, (bottom - top) * height * scale);
+    context.fillText(label, x, y - 2 * side / SHEET_SIDE);
+  }
 }
 
 function paintKeyboardPen(context) {
@@ -103,7 +121,7 @@ function extendStroke(x, y) {
   const state = states.at(-1), stroke = state.strokes.at(-1), [lastX, lastY] = stroke.at(-1);
   if (Math.hypot(x - lastX, y - lastY) < 0.5) return; // too short to be seen
   stroke.push([x, y]);
-  state.digit = undefined;
+  state.number = undefined;
   schedulePrediction();
 }
 

@@ -80,18 +80,6 @@ function resampleKernels(oldSize, newSize, isLarger) {
   });
 }
 
-/** Resizes a mask by nearest neighbours. */
-function resizeNearest(mask, width, height) {
-  const out = createImage(width, height, 1);
-  for (let y = 0; y < height; y++) {
-    const row = Math.floor((y + 0.5) * mask.height / height) * mask.width;
-    for (let x = 0; x < width; x++) {
-      out.data[y * width + x] = mask.data[row + Math.floor((x + 0.5) * mask.width / width)];
-    }
-  }
-  return out;
-}
-
 /** Returns width and height with the same aspect ratio, both at most maxSide. */
 function fitWithin(maxSide, {width, height}) {
   const scale = Math.min(1, maxSide / Math.max(width, height));
@@ -187,6 +175,12 @@ function partition(values, k) {
 function robustMax(values) {
   const count = Math.max(1, Math.floor(values.length / 500));
   return partition(values.slice(), values.length - count).reduce((a, b) => a + b) / count;
+}
+
+function maximumOf(values) {
+  let maximum = -Infinity; // Math.max(...values) would overflow the stack
+  for (const value of values) if (value > maximum) maximum = value;
+  return maximum;
 }
 
 /** Returns the median, or 0 for an empty array. */

@@ -2,6 +2,7 @@
 
 const inputCanvas = document.getElementById("input");
 const labelBox = document.getElementById("label");
+const probabilityCaption = document.getElementById("probability-caption");
 const probabilityRows = document.getElementById("probabilities");
 let isScheduled = false; // for the next frame
 
@@ -19,24 +20,33 @@ function createProbabilityRows() {
 /** Shows the drawing and the prediction, and returns the prediction as a sentence. */
 function showPrediction() {
   const state = states.at(-1);
+  state.number ??= readNumber(readState(state));
   paintSheet();
-  if (state.digit === undefined) state.digit = toDigit(readState(state));
-  showInput(state.digit);
-  if (!state.digit) {
+  const digits = state.number.flat();
+  if (!digits.length) {
+    showInput(null);
     showProbabilities([], -1);
     showLabel("", false);
     return isEmpty(state) ? "The drawing area is empty." : "No ink stands out from the paper.";
   }
-  const probabilities = predict(state.digit);
-  const [best, second] = [...probabilities.keys()].sort(
-    (a, b) => probabilities[b] - probabilities[a]);
-  const isUnsure = probabilities[best] < model.unsureBelow;
-  showProbabilities(probabilities, best);
-  showLabel(best, isUnsure);
+  const leastSure = digits.reduce((a, b) => b.confidence < a.confidence ? b : a);
+  const {probabilities, label, confidence, inputs} = leastSure;
+  const isUnsure = confidence < model.unsureBelow;
+  showInput(inputs[MNIST_SIZE]);
+  showProbabilities(probabilities, label);
+  const lines = state.number.map(line => line.map(digit => digit.label).join(""));
+  showLabel(lines.join("\n"), isUnsure);
+  const position = digits.indexOf(leastSure) + 1, isNumber = digits.length > 1;
+  probabilityCaption.textContent =
+    isNumber ? `Probability, digit ${position} (least sure)` : "Probability of each digit";
+  const number = lines.join(" / ");
+  if (!isUnsure) {
+    return `This is ${number} (${isNumber ? "each digit at least " : ""}${percent(confidence)}).`;
+  }
+  const [, second] = [...probabilities.keys()].sort((a, b) => probabilities[b] - probabilities[a]);
   const describe = label => `${label} (${percent(probabilities[label])})`;
-  return isUnsure
-    ? `Unsure: probably ${describe(best)} or ${describe(second)}.`
-    : `This is ${describe(best)}.`;
+  const subject = isNumber ? `${number}; digit ${position} is ` : "";
+  return `Unsure: probably ${subject}${describe(label)} or ${describe(second)}.`;
 }
 
 function showInput(digit) {
@@ -51,6 +61,8 @@ function showInput(digit) {
 function showLabel(label, isUnsure) {
   labelBox.textContent = label + (isUnsure ? "?" : "");
   labelBox.className = isUnsure ? "unsure" : "";
+  const longest = Math.max(...labelBox.textContent.split("\n").map(line => line.length));
+  labelBox.style.fontSize = `${Math.min(4, 16 / longest)}rem`;
 }
 
 function showProbabilities(probabilities, best) {
