@@ -88,7 +88,7 @@ def main() -> None:
         chosen = rng.integers(len(data.test_set), size=rng.integers(2, 9))
         images = data.test_set.images[chosen, 0].numpy() / 255
         picture = draw_number(images, rng, touching=index >= 8)
-        picture.save(Path(sys.argv[1]) / f"{index}.jpg")
+        picture.save(Path(sys.argv[1]) / f"number_{index:02}.jpg")
 
 
 if __name__ == "__main__":

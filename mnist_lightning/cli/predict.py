@@ -67,11 +67,12 @@ def _read_numbers(pictures: PictureDigits, probabilities: Tensor) -> list[Predic
         if isinstance(lines, UnreadablePictureError):
             images.append(PredictedImage(name, [], reason=str(lines)))
             continue
-        chosen = choose_digits(lines, confidences[first_row:].tolist())
+        count = sum(len(reading.boxes) for line in lines for reading in line)
+        chosen = choose_digits(lines, confidences[first_row : first_row + count].tolist())
         rows = [[first_row + digit for digit in line] for line in chosen]
         number = join_lines(labels[line].tolist() for line in rows)
         images.append(PredictedImage(name, list(chain.from_iterable(rows)), number))
-        first_row += sum(len(reading.boxes) for line in lines for reading in line)
+        first_row += count
     return images
 
 

@@ -18,7 +18,7 @@ SIZE = 28  # side of MNIST's images, in pixels
 BOX_SIZES = (18, 20, 22)  # of the box that a digit fills
 """The network reads a digit in each of these sizes, and the probabilities are averaged."""
 MNIST_SIZE = 1  # index of MNIST's own box size
-INK_THRESHOLD = 0.5  # of a full stroke
+INK_THRESHOLD = 0.3  # of a full stroke; lighter pixels are cropped
 
 
 def normalize(ink: Array) -> Tensor:

@@ -74,6 +74,38 @@ def test_predicts_pictures(
     assert "Data:        your pictures" in out
 
 
+def test_predicts_numbers(
+    workdir: Path,
+    sample: MNISTDataModule,
+    drawn: list[Drawing],
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    images, labels = sample.test_set.images[:4, 0].numpy(), sample.test_set.labels[:4].tolist()
+    first, second, third, single = (Image.fromarray(image) for image in images)
+    sheet = Image.new("L", (80, 70))
+    for digit, position in ((first, (5, 5)), (second, (45, 5)), (third, (25, 40))):
+        sheet.paste(digit, position)
+    sheet.save("a.png")
+    single.save("b.png")
+    cli = main(["predict", "--ckpt_path=pretrained", "--data.images=*.png"])
+    with (workdir / "lightning_logs" / "version_0" / "predictions.csv").open(newline="") as file:
+        _, *rows = csv.reader(file)
+    number = f"{labels[0]}{labels[1]}/{labels[2]}"
+    assert [row[0] for row in rows] == ["a.png[1]", "a.png[2]", "a.png[3]", "b.png"]
+    assert [int(row[1]) for row in rows] == labels
+    assert [row[-1] for row in rows] == [number] * 3 + [str(labels[3])]
+    out = capsys.readouterr().out
+    lowest = min(float(row[2]) for row in rows[:3])
+    assert re.search(rf"^a\.png  {number}  +{100 * lowest:.2f}%$", out, re.MULTILINE)
+    assert re.search(rf"^b\.png  {labels[3]}     +\d+\.\d\d%$", out, re.MULTILINE)
+    assert "predictions.csv has 4 rows" in out
+    assert cli.model.predict_numbers(["a.png", "b.png"]) == [number, str(labels[3])]
+    [drawing] = drawn
+    assert drawing.title == "2 pictures"
+    assert drawing.texts[0].startswith(f"a.png\n{number}   lowest: ")
+    assert drawing.texts[2:5] == list(map(str, labels[:3]))
+
+
 def test_pictures_without_a_digit_do_not_stop_the_rest(
     workdir: Path,
     sample: MNISTDataModule,

@@ -11,7 +11,8 @@ from PIL import Image, ImageDraw
 from synthetic_numbers import draw_number
 
 from mnist_lightning import MNISTClassifier, MNISTDataModule
-from mnist_lightning.pictures.digits import Reading, choose_digits, find_digits
+from mnist_lightning.pictures.digits import Reading, average_sizes, choose_digits, find_digits
+from mnist_lightning.pictures.image_math import label_components
 from mnist_lightning.pictures.ink import UnreadablePictureError
 
 BOX = (0.0, 0.0, 1.0, 1.0)
@@ -47,6 +48,24 @@ def test_separates_most_digits_that_touch(model: MNISTClassifier, sample: MNISTD
     pictures, numbers = draw_numbers(sample, 40, seed=1, touching=True)
     found = model.predict_numbers(pictures)
     assert sum(map(str.__eq__, found, numbers)) >= 30
+
+
+@pytest.mark.parametrize("number", ["33", "36", "50", "79"])
+def test_cuts_two_digits_that_overlap(
+    number: str, model: MNISTClassifier, sample: MNISTDataModule
+) -> None:
+    picture = np.zeros((60, 80))
+    right = 15
+    for label in number:
+        index = int((sample.test_set.labels == int(label)).nonzero()[1])
+        digit = sample.test_set.images[index, 0].numpy()
+        columns = np.flatnonzero(digit.max(axis=0) > 100)
+        left = right - 1 - columns[0]  # one column overlaps
+        area = picture[15:43, left : left + 28]
+        np.maximum(area, digit, out=area)
+        right = left + columns[-1] + 1
+    assert len(np.unique(label_components(picture > 100))) == 2  # the background and one component
+    assert model.predict_numbers(Image.fromarray(picture.astype(np.uint8))) == [number]
 
 
 def write_on(paper: Image.Image, number: str, sample: MNISTDataModule) -> Image.Image:
@@ -157,6 +176,14 @@ def test_chooses_the_most_probable_readings() -> None:
     assert choose_digits([[single, cut]], [0.5, 0.9, 0.9]) == [[1, 2]]
     assert choose_digits([[single, cut]], [0.8, 0.99, 0.99]) == [[0]]  # cuts must be plain
     assert choose_digits([[single], [cut]], [0.0, 1.0, 1.0]) == [[0], [1, 2]]
+
+
+def test_the_sizes_of_a_digit_are_averaged() -> None:
+    probabilities = torch.tensor(
+        [[0.9, 0.1], [0.5, 0.5], [0.1, 0.9], [1.0, 0.0], [1, 0], [0.7, 0.3]]
+    )
+    expected = torch.tensor([[0.5, 0.5], [0.9, 0.1]])
+    torch.testing.assert_close(average_sizes(probabilities), expected)
 
 
 def test_boxes_surround_the_digits() -> None:

@@ -12,7 +12,7 @@ from torch import Tensor
 from mnist_lightning import MNISTClassifier, MNISTDataModule
 from mnist_lightning.pictures.digits import find_single_digit
 from mnist_lightning.pictures.ink import UnreadablePictureError
-from mnist_lightning.pictures.normalize import MNIST_SIZE
+from mnist_lightning.pictures.normalize import BOX_SIZES, MNIST_SIZE
 
 
 def to_digit(picture: Image.Image) -> Tensor:
@@ -52,6 +52,33 @@ def test_restores_mnist_digits_from_a_canvas(light_on_dark: bool, sample: MNISTD
         positions = torch.arange(28.0)
         for marginal in (digit.sum(1), digit.sum(0)):
             assert abs(float(marginal @ positions / digit.sum()) - 14) <= 0.5001
+
+
+def test_weak_strokes_are_not_taken_for_shadows() -> None:
+    picture = Image.new("L", (28, 28), 255)
+    draw = ImageDraw.Draw(picture)
+    draw.line([(8, 5), (19, 5), (19, 13)], 150, width=3)  # as a pen that is pressed lightly
+    draw.line([(19, 13), (9, 22), (20, 22)], 0, width=3)
+    weak, strong = (to_digit(picture)[0][rows].amax(dim=1).min() for rows in (slice(4, 9), [20]))
+    assert strong == 1
+    assert 0.35 < weak < 0.6
+
+
+def test_shadows_are_not_ink() -> None:
+    light = 250 - 90 / (1 + np.exp((150 - np.arange(300)) / 10))  # the right half is in shadow
+    pixels = np.tile(light, (300, 1))
+    pixels[60:240, 70:80] -= 150
+    digit = to_digit(Image.fromarray(pixels.astype(np.uint8)))
+    assert int((digit[0] > 0.2).any(dim=0).sum()) <= 2
+
+
+def test_normalizes_to_three_sizes() -> None:
+    picture = Image.new("L", (100, 100), 255)
+    ImageDraw.Draw(picture).rectangle((40, 20, 59, 79), fill=0)
+    digits = find_single_digit(picture)
+    assert digits.shape == (3, 28, 28)
+    heights = [int((digit > 0.5).any(dim=1).sum()) for digit in digits]
+    assert heights == list(BOX_SIZES) == [18, 20, 22]
 
 
 def test_keeps_the_aspect_ratio() -> None:

@@ -31,6 +31,7 @@ function norms({width, height, channels, data}) {
 
 /** Resizes an image as Pillow does: box means, or bilinear if it gets larger. */
 function resize(image, width, height) {
+  if (width === image.width && height === image.height) return image;
   const isLarger = width > image.width || height > image.height;
   const wide = createImage(width, image.height, image.channels);
   resample(image, wide, "width", isLarger);

@@ -2,7 +2,7 @@
 // explains them.
 
 const SIZE = 28, BOX_SIZES = [18, 20, 22], MNIST_SIZE = 1;
-const INK_THRESHOLD = 0.5; // of a full stroke
+const INK_THRESHOLD = 0.3; // of a full stroke
 
 /** Returns a digit in each of BOX_SIZES: 28×28 values in [0, 1], ink light. */
 function normalize(ink) {

@@ -1,4 +1,5 @@
-// Finds the digits in a picture, with the same functions as pictures/segment.py, which explains them.
+// Finds the digits in a picture, with the same functions as pictures/components.py and
+// pictures/segment.py, which explain them.
 
 const COMPONENT_SIDE = 512, COMPONENT_THRESHOLD = 0.3, MAX_INK_RATIO = 25, MAX_COMPONENTS = 500;
 const MIN_LENGTH_OF_RULE = 0.95, MIN_ASPECT_RATIO_OF_VERTICAL_RULE = 15;
@@ -7,7 +8,7 @@ const MIN_OVERLAP = 0.6, MAX_GAP_ABOVE = 0.25, MAX_GAP_OF_PART = 0.15, MAX_SIZE_
 const MAX_ASPECT_RATIO_OF_DIGIT = 2.5, MAX_ASPECT_RATIO_OF_PART = 5;
 const MIN_RELATIVE_SIZE = 0.3, MAX_DIGIT_INK_RATIO = 12, MIN_LINE_OVERLAP = 0.4;
 const MAX_GAP_IN_PAIR = 0.12, MAX_ASPECT_RATIO_OF_PAIR = 1.2, MIN_ASPECT_RATIO_OF_CUT = 0.85;
-const CUT_SLANTS = [-0.6, -0.4, -0.2, 0, 0.2, 0.4, 0.6], MIN_INK_BESIDE_CUT = 0.2;
+const CUT_SLANTS = [-0.6, -0.4, -0.2, 0, 0.2, 0.4, 0.6], CUT_RANGES = [[0.2, 0.4], [0.4, 0.6], [0.6, 0.8]];
 
 /** Returns for each line all hypotheses {start, stop, masks}; no lines if there are no digits. */
 function findLines(ink) {
@@ -141,10 +142,11 @@ function listHypotheses(coarse, labels, line) {
     const mask = maskOf(coarse, labels, component);
     hypotheses.push({start: index, stop: index + 1, masks: [mask]});
     if (widthOf(component) > MIN_ASPECT_RATIO_OF_CUT * heightOf(component)) {
-      const isLeft = cut(mapImage(coarse, (value, i) => value * mask.data[i]), component);
-      const halves = [1, 0].map(
-        side => mapImage(mask, (value, i) => value && isLeft(i) === Boolean(side) ? 1 : 0));
-      hypotheses.push({start: index, stop: index + 1, masks: halves});
+      for (const isLeft of cut(mapImage(coarse, (value, i) => value * mask.data[i]), component)) {
+        const masks = [true, false].map(
+          side => mapImage(mask, (value, i) => value && isLeft(i) === side ? 1 : 0));
+        hypotheses.push({start: index, stop: index + 1, masks});
+      }
     }
     const previous = line[index - 1];
     if (previous && mayBeOneDigit(previous, component, coarse, labels)) {
@@ -184,30 +186,34 @@ function mayBeOneDigit(left, right, {width, height}, labels) {
   return minGap <= MAX_GAP_IN_PAIR * Math.max(heightOf(left), heightOf(right));
 }
 
-/** Returns whether a pixel is to the left of the straight line that crosses the least ink. */
+/** Returns functions that tell whether a pixel is to the left of a line that crosses little ink. */
 function cut({width, data}, component) {
-  let minInk = Infinity, bestSlant = 0, bestColumn = -Infinity;
   const slantedX = (i, slant) =>
     round(i % width - component.left + slant * (Math.floor(i / width) - component.top));
-  for (const slant of CUT_SLANTS) {
+  const profiles = CUT_SLANTS.map(slant => {
     const profile = new Map();
     data.forEach((value, i) => {
       if (!value) return;
       const column = slantedX(i, slant);
       profile.set(column, (profile.get(column) ?? 0) + value);
     });
-    let total = 0, inkToLeft = 0;
-    for (const [column, value] of profile) {
-      profile.set(column, round(100 * value)); // so that rounding errors do not decide
-      total += profile.get(column);
-    }
-    const first = Math.min(...profile.keys()), last = Math.max(...profile.keys());
-    for (let column = first; column <= last; column++) {
-      const crossed = profile.get(column) ?? 0;
-      inkToLeft += crossed;
-      const isCentral = Math.abs(inkToLeft / total - 0.5) <= 0.5 - MIN_INK_BESIDE_CUT;
-      if (isCentral && crossed < minInk) [minInk, bestSlant, bestColumn] = [crossed, slant, column];
-    }
-  }
-  return i => slantedX(i, bestSlant) <= bestColumn;
+    for (const [column, value] of profile) profile.set(column, round(100 * value));
+    return profile;
+  });
+  return CUT_RANGES.flatMap(([low, high]) => {
+    let minInk = Infinity, bestSlant, bestColumn;
+    profiles.forEach((profile, slantIndex) => {
+      const total = [...profile.values()].reduce((a, b) => a + b);
+      let inkToLeft = 0;
+      const first = Math.min(...profile.keys()), last = Math.max(...profile.keys());
+      for (let column = first; column <= last; column++) {
+        const crossed = profile.get(column) ?? 0;
+        inkToLeft += crossed;
+        const isAllowed = low <= inkToLeft / total && inkToLeft / total <= high;
+        if (!isAllowed || crossed >= minInk) continue;
+        [minInk, bestSlant, bestColumn] = [crossed, CUT_SLANTS[slantIndex], column];
+      }
+    });
+    return minInk < Infinity ? [i => slantedX(i, bestSlant) <= bestColumn] : [];
+  });
 }
