@@ -141,10 +141,13 @@ def test_another_limit_replaces_the_default_of_ten_epochs(
     assert ("--trainer.max_steps was reached" in capsys.readouterr().out) == (epochs == 12)
 
 
-def test_time_limit_replaces_the_default_of_ten_epochs(workdir: Path) -> None:
+def test_time_limit_replaces_the_default_of_ten_epochs(
+    workdir: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     tiny = ["--trainer.limit_train_batches=1", "--trainer.limit_val_batches=1"]
-    cli = main(["fit", *SAMPLE, *tiny, "--trainer.max_time=00:00:00:02"])
-    assert cli.trainer.current_epoch > 10
+    cli = main(["fit", *SAMPLE, *tiny, "--trainer.max_time=00:00:00:01"])
+    assert cli.trainer.max_epochs == -1
+    assert " steps: the time limit was reached\n" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(
