@@ -73,7 +73,7 @@ def test_resumes_and_tests(
         main([command, "--data.num_images=50"], **own)
         assert "Shapes" in capsys.readouterr().out
     rows = (folder.parent / "version_2" / "predictions.csv").read_text().splitlines()
-    assert rows[0] == "file,label,probability,p0,p1"
+    assert rows[0] == "file,label,probability,p0,p1,number"
     assert len(rows) == 51
     main(["test", "--config", str(folder / "config.yaml")], **own)
     # The pretrained weights have options that these data lack.
