@@ -15,7 +15,7 @@ from mnist_lightning.pictures.image_math import Array, resize_nearest
 from mnist_lightning.pictures.ink import extract_ink
 from mnist_lightning.pictures.normalize import BOX_SIZES, SIZE, normalize
 from mnist_lightning.pictures.reading import Source, map_pictures
-from mnist_lightning.pictures.segment import find_lines
+from mnist_lightning.pictures.segment import find_lines, find_mask
 
 CUT_PENALTY = 0.3  # in log-probability: a cut must be clearly more probable than one digit
 LINE_SEPARATOR = "/"
@@ -72,9 +72,7 @@ def find_single_digit(picture: Image.Image) -> Tensor:
         UnreadablePictureError: If no ink stands out from the paper.
     """
     ink = extract_ink(picture)
-    readings = [reading for line in find_lines(ink) for reading in line]
-    mask = np.logical_or.reduce([mask for reading in readings for mask in reading.masks])
-    return normalize(ink * resize_nearest(mask, ink.shape))
+    return normalize(ink * resize_nearest(find_mask(ink), ink.shape))
 
 
 def load_digits(images: Source | Iterable[Source]) -> Tensor:

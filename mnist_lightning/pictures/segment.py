@@ -63,6 +63,27 @@ def find_lines(ink: Array) -> list[list[Hypothesis]]:
     Raises:
         UnreadablePictureError: If there is no stroke, or more than ``MAX_COMPONENTS`` components.
     """
+    coarse, labels, digits = _find_components(ink)
+    return [list(_list_hypotheses(coarse, labels, line)) for line in _split_into_lines(digits)]
+
+
+def find_mask(ink: Array) -> Array:
+    """Returns the pixels of all digits in the reduced copy of a picture, bool of shape ``(h, w)``.
+
+    Args:
+        ink: See ``find_lines``.
+
+    Raises:
+        UnreadablePictureError: See ``find_lines``.
+    """
+    _, labels, digits = _find_components(ink)
+    return _with_edge(
+        np.isin(labels, [label for digit in digits for label in digit.labels]), labels
+    )
+
+
+def _find_components(ink: Array) -> tuple[Array, Array, list[Component]]:
+    """Returns a reduced copy, the labels of its components, and those that are digits."""
     height, width = ink.shape
     size = fit_within(COMPONENT_SIDE, width, height)
     coarse = resize(ink.clip(0, 1)[..., None], size)[..., 0]
@@ -71,8 +92,7 @@ def find_lines(ink: Array) -> list[list[Hypothesis]]:
     components = [
         component for component in components if not is_rule(component, components, labels)
     ] or components
-    digits = _remove_small_shapes(_join_parts(components))
-    return [list(_list_hypotheses(coarse, labels, line)) for line in _split_into_lines(digits)]
+    return coarse, labels, _remove_small_shapes(_join_parts(components))
 
 
 def _join_parts(components: Sequence[Component]) -> list[Component]:
@@ -136,20 +156,20 @@ def _list_hypotheses(
     coarse: Array, labels: Array, line: Sequence[Component]
 ) -> Iterator[Hypothesis]:
     masks = [np.isin(labels, component.labels) for component in line]
-
-    def with_edge(mask: Array) -> Array:
-        """Adds the lighter edge of the strokes, but no pixels of other components."""
-        area: Array = dilate(mask) & (mask | (labels == 0))
-        return area
-
     for index, (component, mask) in enumerate(zip(line, masks, strict=True)):
-        area = with_edge(mask)
+        area = _with_edge(mask, labels)
         yield Hypothesis(index, index + 1, [area])
         if component.width > MIN_ASPECT_RATIO_OF_CUT * component.height:
             for is_left in _cut(coarse * area, component):
                 yield Hypothesis(index, index + 1, [area & is_left, area & ~is_left])
         if index and _may_be_one_digit(line[index - 1], component, masks[index - 1], mask):
-            yield Hypothesis(index - 1, index + 1, [with_edge(masks[index - 1] | mask)])
+            yield Hypothesis(index - 1, index + 1, [_with_edge(masks[index - 1] | mask, labels)])
+
+
+def _with_edge(mask: Array, labels: Array) -> Array:
+    """Adds the lighter edge of the strokes to a mask, but no pixels of other components."""
+    area: Array = dilate(mask) & (mask | (labels == 0))
+    return area
 
 
 def _may_be_one_digit(left: Component, right: Component, left_mask: Array, mask: Array) -> bool:

@@ -58,13 +58,14 @@ function paintSheet() {
 function paintBoxes(context, {picture, number = []}) {
   const digits = number.flat(), side = context.canvas.width;
   if (digits.length < 2) return;
+  const colours = getComputedStyle(sheet);
   const {width, height} = picture ?? {width: 1, height: 1}, scale = side / Math.max(width, height);
   const [offsetX, offsetY] = [(side - width * scale) / 2, (side - height * scale) / 2];
   context.lineWidth = side / SHEET_SIDE;
   context.font = `${8 * side / SHEET_SIDE}px sans-serif`;
   for (const {box: [left, top, right, bottom], label, confidence} of digits) {
     const [x, y] = [offsetX + left * width * scale, offsetY + top * height * scale];
-    context.strokeStyle = context.fillStyle = getComputedStyle(sheet).getPropertyValue(
+    context.strokeStyle = context.fillStyle = colours.getPropertyValue(
       confidence < model.unsureBelow ? "--unsure" : "--best");
     context.strokeRect(x, y, (right - left) * width * scale, (bottom - top) * height * scale);
     context.fillText(label, x, y - 2 * side / SHEET_SIDE);
