@@ -1,7 +1,6 @@
 """The command ``predict``."""
 
 from collections.abc import Sequence
-from itertools import chain
 
 import torch
 from torch import Tensor
@@ -15,7 +14,7 @@ from mnist_lightning.figures.pictures import PredictedPicture, plot_pictures
 from mnist_lightning.figures.publish import publish
 from mnist_lightning.pictures import UNSURE_BELOW
 from mnist_lightning.pictures.dataset import PictureDigits
-from mnist_lightning.pictures.digits import average_sizes, choose_digits, join_lines
+from mnist_lightning.pictures.digits import average_sizes, choose_number
 from mnist_lightning.pictures.ink import UnreadablePictureError
 from mnist_lightning.pictures.normalize import MNIST_SIZE
 
@@ -61,17 +60,15 @@ def predict(session: Session) -> None:
 
 def _read_numbers(pictures: PictureDigits, probabilities: Tensor) -> list[PredictedImage]:
     """Chooses the digits of each picture among all readings."""
-    confidences, labels = probabilities.max(dim=1)
     images, first_row = [], 0
     for name, lines in pictures.results.items():
         if isinstance(lines, UnreadablePictureError):
             images.append(PredictedImage(name, [], reason=str(lines)))
             continue
         count = sum(len(reading.boxes) for line in lines for reading in line)
-        chosen = choose_digits(lines, confidences[first_row : first_row + count].tolist())
-        rows = [[first_row + digit for digit in line] for line in chosen]
-        number = join_lines(labels[line].tolist() for line in rows)
-        images.append(PredictedImage(name, list(chain.from_iterable(rows)), number))
+        number = choose_number(lines, probabilities[first_row : first_row + count])
+        rows = [first_row + digit for digit in number.digits]
+        images.append(PredictedImage(name, rows, number.text))
         first_row += count
     return images
 

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Iterable, Sequence
-from itertools import count
+from itertools import chain, count
 from typing import NamedTuple
 
 import numpy as np
@@ -33,6 +33,13 @@ class Reading(NamedTuple):
 
 
 Lines = list[list[Reading]]
+
+
+class Number(NamedTuple):
+    """The number in a picture, and the positions of its digits among those of all readings."""
+
+    text: str
+    digits: list[int]
 
 
 def find_digits(picture: Image.Image) -> tuple[Tensor, Lines]:
@@ -125,9 +132,7 @@ def read_numbers(model: LightningModule, images: Source | Iterable[Source]) -> l
 
     def read(picture: Image.Image) -> str:
         digits, lines = find_digits(picture)
-        confidences, labels = predict_digits(model, digits).max(dim=1)
-        chosen = choose_digits(lines, confidences.tolist())
-        return join_lines(labels[line].tolist() for line in chosen)
+        return choose_number(lines, predict_digits(model, digits)).text
 
     return map_pictures(read, images)
 
@@ -150,6 +155,19 @@ def average_sizes(probabilities: Tensor) -> Tensor:
     """
     num_classes = probabilities.shape[1]
     return probabilities.view(-1, len(BOX_SIZES), num_classes).mean(dim=1)
+
+
+def choose_number(lines: Lines, probabilities: Tensor) -> Number:
+    """Chooses the most probable readings of each line; a slash separates the lines.
+
+    Args:
+        lines: See ``choose_digits``.
+        probabilities: ``(R, num_classes)``, of the digits of all readings in their order.
+    """
+    confidences, labels = probabilities.max(dim=1)
+    chosen = choose_digits(lines, confidences.tolist())
+    text = LINE_SEPARATOR.join("".join(map(str, labels[line].tolist())) for line in chosen)
+    return Number(text, list(chain.from_iterable(chosen)))
 
 
 def choose_digits(lines: Lines, confidences: Sequence[float]) -> list[list[int]]:
@@ -178,8 +196,3 @@ def choose_digits(lines: Lines, confidences: Sequence[float]) -> list[list[int]]
                 best[stop] = score, previous + digits
         chosen.append(best[max(best)][1])
     return chosen
-
-
-def join_lines(lines: Iterable[Iterable[int]]) -> str:
-    """Returns the labels of the digits as text; lines are separated by a slash."""
-    return LINE_SEPARATOR.join("".join(map(str, line)) for line in lines)

@@ -19,12 +19,7 @@ from PIL import Image, ImageDraw, ImageFont
 from mnist_lightning import MNISTClassifier, MNISTDataModule
 from mnist_lightning.data.in_memory import IndexedImages
 from mnist_lightning.pictures import UNSURE_BELOW
-from mnist_lightning.pictures.digits import (
-    choose_digits,
-    find_digits,
-    join_lines,
-    predict_digits,
-)
+from mnist_lightning.pictures.digits import choose_number, find_digits, predict_digits
 from mnist_lightning.pictures.ink import UnreadablePictureError
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
@@ -39,10 +34,9 @@ def read(model: MNISTClassifier, picture: Image.Image) -> tuple[str, float]:
         digits, lines = find_digits(picture)
     except UnreadablePictureError:
         return "", 0.0
-    confidences, labels = predict_digits(model, digits).max(dim=1)
-    chosen = choose_digits(lines, confidences.tolist())
-    number = join_lines(labels[line].tolist() for line in chosen)
-    return number, min(float(confidences[line].min()) for line in chosen)
+    probabilities = predict_digits(model, digits)
+    number = choose_number(lines, probabilities)
+    return number.text, float(probabilities[number.digits].amax(dim=1).min())
 
 
 def draw_letters() -> Iterator[Image.Image]:
@@ -77,7 +71,7 @@ def evaluate_numbers(
         indices = torch.from_numpy(rng.integers(len(digits), size=rng.integers(2, 9)))
         images, labels = digits.batch(indices)
         number, confidence = read(model, draw_number(images[:, 0].numpy(), rng, touching))
-        is_correct.append(number == join_lines([labels.tolist()]))
+        is_correct.append(number == "".join(map(str, labels.tolist())))
         is_unsure.append(confidence < UNSURE_BELOW)
     errors = [unsure for unsure, correct in zip(is_unsure, is_correct, strict=True) if not correct]
     return (
