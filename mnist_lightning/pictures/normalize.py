@@ -3,7 +3,8 @@
 MNIST's authors scaled black-and-white scans of digits to fit a box of 20 by 20 pixels, with their
 aspect ratio and anti-aliasing, and placed the centre of mass at the centre of 28 by 28 pixels
 (LeCun, Cortes and Burges, http://yann.lecun.com/exdb/mnist). Photographs, screenshots and drawings
-need two steps before that: separating the ink from the paper, and finding the digits.
+need two steps before that: separating the ink from the paper, and finding the digits. They need one
+after it, because the pens of drawing programs are often thinner than MNIST's pencils.
 
 The page to draw on has the same functions in ``export/page/normalize.js``.
 """
@@ -19,6 +20,7 @@ BOX_SIZES = (18, 20, 22)  # of the box that a digit fills
 """The network reads a digit in each of these sizes, and the probabilities are averaged."""
 MNIST_SIZE = 1  # index of MNIST's own box size
 INK_THRESHOLD = 0.3  # of a full stroke; lighter pixels are cropped
+MIN_STROKE_WIDTH = 1.8  # in pixels; the strokes of seven in eight of MNIST's digits are wider
 
 
 def normalize(ink: Array) -> Tensor:
@@ -32,7 +34,7 @@ def normalize(ink: Array) -> Tensor:
     """
     ink = _crop_to_ink(ink)
     digits = [_centre_by_mass(_scale_to_box(ink, box_size)) for box_size in BOX_SIZES]
-    return torch.from_numpy(np.stack(digits))
+    return torch.from_numpy(np.stack([_widen_thin_strokes(digit) for digit in digits]))
 
 
 def _crop_to_ink(ink: Array) -> Array:
@@ -64,3 +66,15 @@ def _centre_by_mass(box: Array) -> Array:
     digit = np.zeros((SIZE, SIZE), np.float32)
     digit[top : top + height, left : left + width] = box
     return digit
+
+
+def _widen_thin_strokes(digit: Array) -> Array:
+    """Widens the strokes of a digit to ``MIN_STROKE_WIDTH``, if they are thinner on average."""
+    padded = np.pad(digit, 1)
+    change_x, change_y = np.diff(padded, axis=1)[:-1], np.diff(padded, axis=0)[:, :-1]
+    perimeter = np.hypot(change_x, change_y).sum()
+    missing_width = max(0, MIN_STROKE_WIDTH - 2 * digit.sum() / perimeter)
+    neighbours = padded[:-2, 1:-1], padded[2:, 1:-1], padded[1:-1, :-2], padded[1:-1, 2:]
+    widened = np.maximum.reduce([digit, *neighbours])  # by a pixel on each side
+    result: Array = digit + missing_width / 2 * (widened - digit)
+    return result

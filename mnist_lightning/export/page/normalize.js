@@ -3,11 +3,13 @@
 
 const SIZE = 28, BOX_SIZES = [18, 20, 22], MNIST_SIZE = 1;
 const INK_THRESHOLD = 0.3; // of a full stroke
+const MIN_STROKE_WIDTH = 1.8; // pixels
 
 /** Returns a digit in each of BOX_SIZES: 28×28 values in [0, 1], ink light. */
 function normalize(ink) {
   const crop = cropToInk(ink);
-  return BOX_SIZES.map(boxSize => centreByMass(scaleToBox(crop, boxSize)));
+  return BOX_SIZES.map(
+    boxSize => widenThinStrokes(centreByMass(scaleToBox(crop, boxSize))));
 }
 
 function cropToInk({width, height, data}) {
@@ -48,4 +50,21 @@ function centreByMass({width, height, data}) {
     digit[(top + Math.floor(i / width)) * SIZE + left + i % width] = value;
   });
   return digit;
+}
+
+function widenThinStrokes(digit) {
+  const at = (x, y) => x < 0 || y < 0 || x >= SIZE || y >= SIZE ? 0 : digit[y * SIZE + x];
+  let [area, perimeter] = [0, 0];
+  for (let y = -1; y < SIZE; y++) {
+    for (let x = -1; x < SIZE; x++) {
+      area += at(x, y);
+      perimeter += Math.hypot(at(x + 1, y) - at(x, y), at(x, y + 1) - at(x, y));
+    }
+  }
+  const missingWidth = Math.max(0, MIN_STROKE_WIDTH - 2 * area / perimeter);
+  return digit.map((value, i) => {
+    const x = i % SIZE, y = Math.floor(i / SIZE);
+    const widened = Math.max(value, at(x - 1, y), at(x + 1, y), at(x, y - 1), at(x, y + 1));
+    return value + missingWidth / 2 * (widened - value);
+  });
 }
