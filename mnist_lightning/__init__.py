@@ -10,7 +10,7 @@ if _BACKEND == "matplotlib_inline" and find_spec(_BACKEND) is None:
     del os.environ["MPLBACKEND"]
 
 # ruff: noqa: E402
-from mnist_lightning.augment import PerImage, RandomDistortion
+from mnist_lightning.augment import LabelledTransform, PerImage, RandomDistortion
 from mnist_lightning.callbacks import (
     ConfusionMatrix,
     EpochProgress,
@@ -23,6 +23,7 @@ from mnist_lightning.callbacks import (
 )
 from mnist_lightning.classifier import MNISTClassifier
 from mnist_lightning.datamodule import MNISTDataModule
+from mnist_lightning.handwriting import EuropeanDigits, NonDigits
 from mnist_lightning.network import DigitCNN
 
 __version__ = "0.1.0"
@@ -30,11 +31,14 @@ __all__ = [
     "ConfusionMatrix",
     "DigitCNN",
     "EpochProgress",
+    "EuropeanDigits",
     "FirstLayerFilters",
+    "LabelledTransform",
     "LearningCurves",
     "MNISTClassifier",
     "MNISTDataModule",
     "MisclassifiedGrid",
+    "NonDigits",
     "PerImage",
     "PredictionGrid",
     "RandomDistortion",

@@ -127,6 +127,32 @@ class PerImage(nn.Module):
         return torch.cat([self.transform(image) for image in torch.split(images, 1)])
 
 
+class LabelledTransform(nn.Module):
+    """Base class of transforms that use the labels, or change them.
+
+    Their ``forward`` maps images ``(N, C, H, W)`` and labels ``(N,)`` to both; the new labels may
+    be probabilities ``(N, num_classes)``.
+    """
+
+
+def augment_batch(augment: nn.Module, images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+    """Applies a transform, or the transforms in a ``Sequential``, to a batch.
+
+    Args:
+        augment: Maps images to images, or is a ``LabelledTransform``.
+        images: ``(N, C, H, W)``.
+        labels: ``(N,)``.
+    """
+    if isinstance(augment, nn.Sequential):
+        for module in augment:
+            images, labels = augment_batch(module, images, labels)
+        return images, labels
+    if isinstance(augment, LabelledTransform):
+        images, labels = augment(images, labels)
+        return images, labels
+    return augment(images), labels
+
+
 def compose(augment: nn.Module | Sequence[nn.Module] | None) -> nn.Module | None:
     """Returns one module that applies all modules of a list in order.
 

@@ -204,7 +204,8 @@ class MNISTClassifier(CUDAGraphModule):
         self, metrics: MetricCollection, loss: Tensor, logits: Tensor, labels: Tensor
     ) -> None:
         metrics["loss"].update(loss.detach() * len(labels), len(labels))
-        metrics["acc"].update((logits.detach().argmax(dim=1) == labels).sum(), len(labels))
+        classes = labels if labels.dim() == 1 else labels.argmax(dim=1)  # of probabilities
+        metrics["acc"].update((logits.detach().argmax(dim=1) == classes).sum(), len(labels))
         # Usually, each step logs. Once per epoch is enough, because Lightning keeps the metrics and
         # computes them at its end, and saves 14 % of the time of a default fit.
         if metrics["loss"].update_count == 1:

@@ -15,6 +15,9 @@ class UnsupportedBatchError(Exception):
 def unpack_batch(batch: Any) -> tuple[Tensor, Tensor]:
     """Returns images of any shape ``(N, ...)`` and class labels ``(N,)``, int64, from a batch.
 
+    Labels may be probabilities ``(N, num_classes)``. If no class has more than half, the label is
+    -1.
+
     Raises:
         UnsupportedBatchError: If these are not the first two items of the batch.
     """
@@ -22,6 +25,9 @@ def unpack_batch(batch: Any) -> tuple[Tensor, Tensor]:
     if len(items) < 2 or not all(isinstance(item, Tensor) for item in items):
         raise UnsupportedBatchError("batches that begin with images and labels")
     images, labels = items
+    if labels.is_floating_point() and labels.dim() == 2:
+        probabilities, classes = labels.max(dim=1)
+        labels = classes.where(probabilities > 0.5, -1)
     if labels.is_floating_point() or labels.shape != images.shape[:1]:
         raise UnsupportedBatchError(
             f"integer labels of shape (N,), not {labels.dtype} of shape {tuple(labels.shape)}"

@@ -1,8 +1,12 @@
 """Checks that the user's network and augmentation fit the data before anything is written."""
 
+from collections.abc import Callable
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 
+from mnist_lightning.augment import augment_batch
 from mnist_lightning.classifier import MNISTClassifier
 from mnist_lightning.datamodule import MNISTDataModule
 from mnist_lightning.errors import InvalidArgumentError
@@ -35,18 +39,30 @@ def check_compatibility(model: MNISTClassifier, datamodule: MNISTDataModule) -> 
         )
     if type(datamodule) is not MNISTDataModule:
         return  # its images may have another shape
-    _check_output("--model.network", model.network, (model.num_classes,))
-    if datamodule.augment is not None:
-        _check_output("--data.augment", datamodule.augment, (1, 28, 28))
+    _check_output("--model.network", model.network, model.network, (model.num_classes,))
+    if (augment := datamodule.augment) is not None:
+        labels = torch.zeros(2, dtype=torch.long)
+        _check_output(
+            "--data.augment",
+            augment,
+            lambda images: augment_batch(augment, images, labels)[0],
+            (1, 28, 28),
+        )
 
 
-def _check_output(option: str, module: nn.Module, shape: tuple[int, ...]) -> None:
-    """Checks that a module maps digits ``(N, 1, 28, 28)`` to a tensor ``(N, *shape)``."""
+def _check_output(
+    option: str,
+    module: nn.Module,
+    function: Callable[[Tensor], Any],
+    shape: tuple[int, ...],
+) -> None:
+    """Checks that a function of a module maps digits ``(N, 1, 28, 28)`` to ``(N, *shape)``."""
     wanted = f"it must map images (N, 1, 28, 28) to (N, {', '.join(map(str, shape))})"
     was_training = module.training
     try:
         with torch.no_grad():
-            output = module.eval()(torch.zeros(2, 1, 28, 28))
+            module.eval()
+            output = function(torch.zeros(2, 1, 28, 28))
     except EXPECTED_ERRORS as error:
         problem = f"{wanted}, but it raised {type(error).__name__}: {error}"
         raise InvalidArgumentError(option, type(module).__name__, problem) from error

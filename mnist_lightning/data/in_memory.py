@@ -10,6 +10,8 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset, Sampler
 from typing_extensions import override
 
+from mnist_lightning.augment import augment_batch
+
 Batch = tuple[Tensor, Tensor]
 
 
@@ -25,7 +27,8 @@ class IndexedImages(Dataset[Batch]):
 
     Attributes:
         indices: Positions of this part's images in memory, which all parts share; int64 ``(N,)``.
-        augment: Maps a batch of images to changed images, on the device of the images; or None.
+        augment: Changes a batch of images, see ``augment_batch``, on the device of the images; or
+            None.
 
     Example:
         >>> images = torch.randint(256, (100, 1, 28, 28), dtype=torch.uint8)
@@ -64,7 +67,7 @@ class IndexedImages(Dataset[Batch]):
         labels = self._labels.index_select(0, positions)
         if self.augment is not None:
             with torch.no_grad():  # the module may have parameters
-                images = self.augment(images)
+                images, labels = augment_batch(self.augment, images, labels)
         return images, labels
 
     def subset(self, indices: Tensor) -> Self:
