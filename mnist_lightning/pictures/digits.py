@@ -17,7 +17,7 @@ from mnist_lightning.pictures.normalize import BOX_SIZES, SIZE, normalize
 from mnist_lightning.pictures.reading import Source, map_pictures
 from mnist_lightning.pictures.segment import find_lines, find_mask
 
-CUT_PENALTY = 0.3  # in log-probability: a cut must be clearly more probable than one digit
+CUT_PENALTY = 1.0  # in log-probability: a cut must be much more probable than one digit
 LINE_SEPARATOR = "/"
 
 Box = tuple[float, float, float, float]

@@ -19,7 +19,7 @@ from mnist_lightning.runs.folder import LOGS, find_runs
 log = logging.getLogger(__name__)
 
 PRETRAINED = Path(__file__).parents[1] / "pretrained" / "digits.safetensors"
-PRETRAINED_SHA256 = "c002e719d2be6428129d7063a4ab6e7ac193a32b69b42f1ea7cd553ff2b52cd2"
+PRETRAINED_SHA256 = "64d124f985c24b014b93d5f6e9b2dbba07362d6605f73abe450a5d9e9b0ab88b"
 # Options that belong to the weights: the network they fit, how they are trained further, and the
 # images that are held out.
 OPTIONS = {

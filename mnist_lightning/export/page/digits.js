@@ -1,6 +1,6 @@
 // Reads numbers, with the same functions as pictures/digits.py, which explains them.
 
-const CUT_PENALTY = 0.3;
+const CUT_PENALTY = 1;
 
 /** Returns the digits of all readings, {inputs, box}, and the lines of readings. */
 function findDigits(pixels) {
