@@ -16,7 +16,8 @@ class EuropeanDigits(LabelledTransform):
     """Adds a flag and sometimes a base to ones, and a bar to sevens.
 
     MNIST's writers are American. In Europe, a 1 usually starts with a flag, which may be long, and
-    a 7 has a bar to tell them apart. Sizes and angles are sampled for each image.
+    a 7 has a bar to tell them apart. Sizes and angles are sampled for each image. In a list, this
+    transform comes before ``NonDigits``, which replaces the labels that it requires.
 
     Args:
         probability: That of a change to a 1 or 7.

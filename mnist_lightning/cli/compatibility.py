@@ -41,13 +41,21 @@ def check_compatibility(model: MNISTClassifier, datamodule: MNISTDataModule) -> 
         return  # its images may have another shape
     _check_output("--model.network", model.network, model.network, (model.num_classes,))
     if (augment := datamodule.augment) is not None:
-        labels = torch.zeros(2, dtype=torch.long)
         _check_output(
             "--data.augment",
             augment,
-            lambda images: augment_batch(augment, images, labels)[0],
+            lambda images: _augment(augment, images, model.num_classes),
             (1, 28, 28),
         )
+
+
+def _augment(augment: nn.Module, images: Tensor, num_classes: int) -> Tensor:
+    """Returns augmented images of the last class, and checks their new labels."""
+    labels = torch.full((len(images),), num_classes - 1)
+    images, labels = augment_batch(augment, images, labels)
+    if labels.dim() > 1 and labels.shape[1] != num_classes:
+        raise ValueError(f"it returned labels for {labels.shape[1]} classes, not {num_classes}")
+    return images
 
 
 def _check_output(

@@ -44,6 +44,8 @@ def test_numbers_and_ranges_of_torchvision(workdir: Path, name: str, value: str)
         f"--data.augment={V2}.RandomAffine --data.augment.degrees=5 --data.augment.fill=0.5",
         f"--data.augment={V2}.RandomErasing --data.augment.p=0.5",
         f"--data.augment={V2}.RandomPerspective",
+        "--data.augment=mnist_lightning.EuropeanDigits",
+        "--data.augment=mnist_lightning.NonDigits --data.augment.fraction=0.1",
         f"--data.augment={V2}.ElasticTransform --data.augment.alpha=50",
         f"--data.augment={V2}.GaussianBlur --data.augment.kernel_size=3",
         f"--data.augment={V2}.ColorJitter --data.augment.brightness=0.3",
@@ -136,6 +138,19 @@ def test_per_image_and_compose_in_a_config(workdir: Path) -> None:
         (
             f"--data.augment=[{{class_path: {V2}.RandomInvert, init_args: {{p: 2}}}}]",
             f"error: {V2}.RandomInvert rejected its options: ",
+        ),
+        (
+            "--data.augment=mnist_lightning.NonDigits --data.augment.num_classes=47",
+            "but it raised ValueError: it returned labels for 47 classes, not 10",
+        ),
+        (
+            "--data.augment=mnist_lightning.NonDigits --data.augment.num_classes=5",
+            "--data.augment is 'NonDigits'; it must map images (N, 1, 28, 28) to (N, 1",
+        ),
+        (
+            "--data.augment+=mnist_lightning.NonDigits "
+            "--data.augment+=mnist_lightning.EuropeanDigits",
+            "--data.augment is 'Sequential'; it must map images (N, 1, 28, 28) to (N, 1",
         ),
         ("--data.augment=5", "--data.augment is '5'; it must be the path of a class"),
         ("--data.augment=[5]", "--data.augment is '[5]'; it must be"),
