@@ -132,6 +132,12 @@ class LabelledTransform(nn.Module):
 
     Their ``forward`` maps images ``(N, C, H, W)`` and labels ``(N,)`` to both; the new labels may
     be probabilities ``(N, num_classes)``.
+
+    Example:
+        >>> class MirrorZeros(LabelledTransform):
+        ...     def forward(self, images, labels):
+        ...         return images.flip(3).where((labels == 0).view(-1, 1, 1, 1), images), labels
+        >>> images, labels = MirrorZeros()(torch.rand(8, 1, 28, 28), torch.arange(8))
     """
 
 
