@@ -148,6 +148,9 @@ def augment_batch(augment: nn.Module, images: Tensor, labels: Tensor) -> tuple[T
         augment: Maps images to images, or is a ``LabelledTransform``.
         images: ``(N, C, H, W)``.
         labels: ``(N,)``.
+
+    Returns:
+        Images ``(N, C, H, W)``, and labels ``(N,)`` or their probabilities ``(N, num_classes)``.
     """
     if isinstance(augment, nn.Sequential):
         for module in augment:

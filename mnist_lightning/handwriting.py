@@ -20,7 +20,7 @@ class EuropeanDigits(LabelledTransform):
     transform comes before ``NonDigits``, which replaces the labels that it requires.
 
     Args:
-        probability: That of a change to a 1 or 7.
+        probability: Probability that a 1 or 7 is changed.
 
     Raises:
         InvalidArgumentError: If the probability is not in [0, 1).

@@ -73,6 +73,7 @@ def _widen_thin_strokes(digit: Array) -> Array:
     padded = np.pad(digit, 1)
     change_x, change_y = np.diff(padded, axis=1)[:-1], np.diff(padded, axis=0)[:, :-1]
     perimeter = np.hypot(change_x, change_y).sum()
+    # A stroke of width w and length l has about the area w l and the perimeter 2 l.
     missing_width = max(0, MIN_STROKE_WIDTH - 2 * digit.sum() / perimeter)
     neighbours = padded[:-2, 1:-1], padded[2:, 1:-1], padded[1:-1, :-2], padded[1:-1, 2:]
     widened = np.maximum.reduce([digit, *neighbours])  # by a pixel on each side

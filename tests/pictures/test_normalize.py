@@ -50,6 +50,8 @@ def test_restores_mnist_digits_from_a_canvas(light_on_dark: bool, sample: MNISTD
         ink = digit > 0.2  # thin strokes are widened by less than that
         rows, columns = ink.any(1).nonzero(), ink.any(0).nonzero()
         assert max(int(rows.max() - rows.min()), int(columns.max() - columns.min())) + 1 == 20
+        rows, columns = digit.amax(1).nonzero(), digit.amax(0).nonzero()
+        assert max(int(rows.max() - rows.min()), int(columns.max() - columns.min())) + 1 <= 22
         positions = torch.arange(28.0)
         for marginal in (digit.sum(1), digit.sum(0)):
             assert abs(float(marginal @ positions / digit.sum()) - 14) <= 0.5001
@@ -68,9 +70,9 @@ def test_weak_strokes_are_not_taken_for_shadows() -> None:
 def test_shadows_are_not_ink() -> None:
     light = 250 - 90 / (1 + np.exp((150 - np.arange(300)) / 10))  # the right half is in shadow
     pixels = np.tile(light, (300, 1))
-    pixels[60:240, 70:80] -= 150
+    pixels[60:240, 65:85] -= 150
     digit = to_digit(Image.fromarray(pixels.astype(np.uint8)))
-    assert int((digit[0] > 0.5).any(dim=0).sum()) <= 2
+    assert int((digit[0] > 0.2).any(dim=0).sum()) <= 3
 
 
 def test_normalizes_to_three_sizes() -> None:
