@@ -3,14 +3,66 @@
 ``python tests/synthetic_numbers.py FOLDER`` writes twelve pictures to look at.
 """
 
+import math
 import sys
 from pathlib import Path
 
 import numpy as np
-from PIL import Image
+from PIL import Image, ImageChops, ImageDraw
 from synthetic_pictures import Array, photograph
 
 from mnist_lightning import MNISTDataModule
+
+Stroke = list[tuple[float, float]]
+
+
+def draw_strokes(*strokes: Stroke, width: int = 12) -> Image.Image:
+    """Draws lines through points in percent of 300 by 300 pixels."""
+    picture = Image.new("L", (300, 300), 255)
+    for stroke in strokes:
+        ImageDraw.Draw(picture).line([(3 * x, 3 * y) for x, y in stroke], 0, width, "curve")
+    return picture
+
+
+def circle(start: float, stop: float) -> Stroke:
+    """Returns points of an ellipse between two angles in degrees."""
+    angles = [math.radians(angle) for angle in np.linspace(start, stop, 20)]
+    return [(50 + 22 * math.cos(angle), 50 + 35 * math.sin(angle)) for angle in angles]
+
+
+BELLY: Stroke = [(38, 46), (55, 45), (66, 58), (62, 78), (45, 86), (30, 80)]
+DIGITS_IN_PARTS = {
+    "5 with its bar apart": (draw_strokes([(38, 22), (37, 46), *BELLY], [(44, 15), (70, 14)]), "5"),
+    "open 4": (draw_strokes([(35, 15), (30, 55), (56, 55)], [(64, 20), (60, 88)]), "4"),
+    "dashed 0": (draw_strokes(*(circle(a, a + 35) for a in range(0, 360, 45))), "0"),
+    "1 with a dot": (draw_strokes([(50, 35), (49, 88)], [(50, 18), (50, 22)]), "1"),
+    "3 in two parts": (
+        draw_strokes(
+            [(22, 25), (44, 20), (64, 20), (74, 26), (76, 34), (68, 41), (46, 44)],
+            [(22, 84), (42, 84), (62, 80), (74, 72), (76, 66)],
+        ),
+        "3",
+    ),
+    "3 in two parts, one of them close to the 4": (
+        draw_strokes(
+            [(6, 44), (4, 54), (27, 53)],
+            [(22, 43), (20, 61)],
+            [(37, 38), (46, 36), (56, 38), (55, 43), (45, 46)],
+            [(30, 59), (46, 60), (62, 57)],
+            [(68, 44), (77, 40), (82, 46), (67, 60), (88, 60)],
+            width=7,
+        ),
+        "432",
+    ),
+}
+"""Pictures and the numbers in them."""
+
+
+def draw_thin_1_and_bold_2() -> Image.Image:
+    """Draws a 1 with a 13th of the ink of the 2 next to it."""
+    bold = draw_strokes([(60, 36), (74, 28), (82, 40), (62, 66), (88, 66)], width=20)
+    thin = draw_strokes([(30, 36), (28, 68)], width=4)
+    return ImageChops.darker(bold, thin)
 
 
 def draw_number(digits: Array, rng: np.random.Generator, touching: bool = False) -> Image.Image:

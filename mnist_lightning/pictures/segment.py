@@ -26,12 +26,14 @@ COMPONENT_SIDE = 512  # of the copy in which components are found, in pixels
 COMPONENT_THRESHOLD = 0.3  # of a full stroke; thin strokes get lighter in a small copy
 MIN_OVERLAP = 0.6  # of the widths of components above each other in the same digit
 MAX_GAP_ABOVE = 0.25  # between them, relative to the longer side
+MAX_GAP_IN_LOW_PAIR = 0.45  # the same, if both together are lower than two digits
+MAX_ASPECT_RATIO_OF_LOW_PAIR = 1.5  # height by width
 MAX_GAP_OF_PART = 0.15  # between a digit and a part of it, relative to the longer side
 MAX_SIZE_OF_PART = 0.4  # relative to the digit
 MAX_ASPECT_RATIO_OF_DIGIT = 2.5  # width by height; flatter components are parts of a digit
 MAX_ASPECT_RATIO_OF_PART = 5  # flatter components are dashes or the edge of the paper
 MIN_RELATIVE_SIZE = 0.3  # of a digit, relative to the tallest one
-MAX_DIGIT_INK_RATIO = 12  # a digit has at least a 12th of the ink of the largest one
+MAX_DIGIT_INK_RATIO = 16  # a digit has at least a 16th of the ink of the largest one
 MIN_LINE_OVERLAP = 0.4  # of the heights of digits in the same line
 
 MAX_GAP_IN_PAIR = 0.12  # between two components that may be one digit, relative to their height
@@ -96,28 +98,44 @@ def _find_components(ink: Array) -> tuple[Array, Array, list[Component]]:
 
 
 def _join_parts(components: Sequence[Component]) -> list[Component]:
-    joined: list[Component] = []
-    for component in components:
-        while part := next((other for other in joined if _are_one_digit(other, component)), None):
-            joined.remove(part)
-            component |= part
-        joined.append(component)
+    """Joins components above each other first, since a flat part may be close to two digits."""
+    for are_one_digit in (_are_above_each_other, _has_part_nearby):
+        joined: list[Component] = []
+        for component in components:
+            while part := next((part for part in joined if are_one_digit(part, component)), None):
+                joined.remove(part)
+                component |= part
+            joined.append(component)
+        components = joined
     return joined
 
 
-def _are_one_digit(first: Component, second: Component) -> bool:
-    """Returns whether two components are above each other, or one is a small part of the other."""
-    gap_x = max(first.left, second.left) - min(first.right, second.right)
-    gap_y = max(first.top, second.top) - min(first.bottom, second.bottom)
-    side = max(first.width, first.height, second.width, second.height)
-    if -gap_x >= MIN_OVERLAP * min(first.width, second.width) and gap_y <= MAX_GAP_ABOVE * side:
-        return True
+def _are_above_each_other(first: Component, second: Component) -> bool:
+    both = first | second
+    overlap = first.width + second.width - both.width
+    gap = both.height - first.height - second.height
+    is_low = both.height <= MAX_ASPECT_RATIO_OF_LOW_PAIR * both.width
+    max_gap = MAX_GAP_IN_LOW_PAIR if is_low else MAX_GAP_ABOVE
+    return overlap >= MIN_OVERLAP * min(
+        first.width, second.width
+    ) and gap <= max_gap * _longest_side(first, second)
+
+
+def _has_part_nearby(first: Component, second: Component) -> bool:
+    """Returns whether one of two components is a small or flat part close to the other."""
+    both = first | second
+    side = _longest_side(first, second)
     has_part = any(
         max(component.width, component.height) < MAX_SIZE_OF_PART * side
         or component.width > MAX_ASPECT_RATIO_OF_DIGIT * component.height
         for component in (first, second)
     )
-    return has_part and max(gap_x, gap_y) <= MAX_GAP_OF_PART * side
+    gap = max(both.width - first.width - second.width, both.height - first.height - second.height)
+    return has_part and gap <= MAX_GAP_OF_PART * side
+
+
+def _longest_side(*components: Component) -> int:
+    return max(side for component in components for side in (component.width, component.height))
 
 
 def _remove_small_shapes(components: list[Component]) -> list[Component]:

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from synthetic_numbers import draw_number
+from synthetic_numbers import DIGITS_IN_PARTS, draw_number, draw_thin_1_and_bold_2
 from synthetic_pictures import KINDS
 from torch import Tensor
 
@@ -368,6 +368,12 @@ def test_finds_the_digits_of_numbers_as_python_does(page: Page, sample: MNISTDat
         digits = sample.test_set.images[chosen, 0].numpy() / 255
         picture = draw_number(digits, rng, touching).convert("RGB")
         assert check_digits(page, picture) >= 2
+
+
+def test_joins_the_parts_of_a_digit_as_python_does(page: Page) -> None:
+    pictures = [picture for picture, _ in DIGITS_IN_PARTS.values()]
+    for picture in (*pictures, draw_thin_1_and_bold_2()):
+        check_digits(page, picture.convert("RGB"))
 
 
 def test_reads_numbers(page: Page, model: MNISTClassifier, sample: MNISTDataModule) -> None:

@@ -4,9 +4,10 @@
 const COMPONENT_SIDE = 512, COMPONENT_THRESHOLD = 0.3, MAX_INK_RATIO = 25, MAX_COMPONENTS = 500;
 const MIN_LENGTH_OF_RULE = 0.95, MIN_ASPECT_RATIO_OF_VERTICAL_RULE = 15;
 const MIN_HEIGHT_IN_FRAME = 0.2, MIN_COVERED_SIDE = 0.9;
-const MIN_OVERLAP = 0.6, MAX_GAP_ABOVE = 0.25, MAX_GAP_OF_PART = 0.15, MAX_SIZE_OF_PART = 0.4;
+const MIN_OVERLAP = 0.6, MAX_GAP_ABOVE = 0.25, MAX_GAP_IN_LOW_PAIR = 0.45;
+const MAX_ASPECT_RATIO_OF_LOW_PAIR = 1.5, MAX_GAP_OF_PART = 0.15, MAX_SIZE_OF_PART = 0.4;
 const MAX_ASPECT_RATIO_OF_DIGIT = 2.5, MAX_ASPECT_RATIO_OF_PART = 5;
-const MIN_RELATIVE_SIZE = 0.3, MAX_DIGIT_INK_RATIO = 12, MIN_LINE_OVERLAP = 0.4;
+const MIN_RELATIVE_SIZE = 0.3, MAX_DIGIT_INK_RATIO = 16, MIN_LINE_OVERLAP = 0.4;
 const MAX_GAP_IN_PAIR = 0.12, MAX_ASPECT_RATIO_OF_PAIR = 1.2, MIN_ASPECT_RATIO_OF_CUT = 0.85;
 const CUT_SLANTS = [-0.6, -0.4, -0.2, 0, 0.2, 0.4, 0.6], CUT_RANGES = [[0.2, 0.4], [0.4, 0.6], [0.6, 0.8]];
 
@@ -83,30 +84,44 @@ function isRectangle({labels: [label], left, top, right, bottom}, width, labels)
 }
 
 function joinParts(components) {
-  const joined = [];
-  for (let component of components) {
-    for (;;) {
-      const index = joined.findIndex(other => areOneDigit(other, component));
-      if (index < 0) break;
-      component = union(component, ...joined.splice(index, 1));
+  for (const areOneDigit of [areAboveEachOther, hasPartNearby]) {
+    const joined = [];
+    for (let component of components) {
+      for (;;) {
+        const index = joined.findIndex(other => areOneDigit(other, component));
+        if (index < 0) break;
+        component = union(component, ...joined.splice(index, 1));
+      }
+      joined.push(component);
     }
-    joined.push(component);
+    components = joined;
   }
-  return joined;
+  return components;
 }
 
-function areOneDigit(first, second) {
-  const gapX = Math.max(first.left, second.left) - Math.min(first.right, second.right);
-  const gapY = Math.max(first.top, second.top) - Math.min(first.bottom, second.bottom);
-  const side = Math.max(
-    widthOf(first), heightOf(first), widthOf(second), heightOf(second));
-  const minOverlap = MIN_OVERLAP * Math.min(widthOf(first), widthOf(second));
-  if (-gapX >= minOverlap && gapY <= MAX_GAP_ABOVE * side) return true;
+function areAboveEachOther(first, second) {
+  const both = union(first, second);
+  const overlap = widthOf(first) + widthOf(second) - widthOf(both);
+  const gap = heightOf(both) - heightOf(first) - heightOf(second);
+  const isLow = heightOf(both) <= MAX_ASPECT_RATIO_OF_LOW_PAIR * widthOf(both);
+  const maxGap = isLow ? MAX_GAP_IN_LOW_PAIR : MAX_GAP_ABOVE;
+  return overlap >= MIN_OVERLAP * Math.min(widthOf(first), widthOf(second))
+    && gap <= maxGap * longestSide(first, second);
+}
+
+function hasPartNearby(first, second) {
+  const both = union(first, second), side = longestSide(first, second);
   const isPart = component =>
     Math.max(widthOf(component), heightOf(component)) < MAX_SIZE_OF_PART * side
     || widthOf(component) > MAX_ASPECT_RATIO_OF_DIGIT * heightOf(component);
-  return (isPart(first) || isPart(second)) && Math.max(gapX, gapY) <= MAX_GAP_OF_PART * side;
+  const gap = Math.max(
+    widthOf(both) - widthOf(first) - widthOf(second),
+    heightOf(both) - heightOf(first) - heightOf(second));
+  return (isPart(first) || isPart(second)) && gap <= MAX_GAP_OF_PART * side;
 }
+
+const longestSide = (...components) =>
+  Math.max(...components.flatMap(component => [widthOf(component), heightOf(component)]));
 
 function removeSmallShapes(components) {
   const upright = components.filter(
