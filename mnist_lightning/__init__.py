@@ -25,6 +25,7 @@ from mnist_lightning.classifier import MNISTClassifier
 from mnist_lightning.datamodule import MNISTDataModule
 from mnist_lightning.handwriting import EuropeanDigits, NonDigits
 from mnist_lightning.network import DigitCNN
+from mnist_lightning.sweeps import run_sweep
 
 __version__ = "0.1.0"
 __all__ = [
@@ -44,4 +45,5 @@ __all__ = [
     "RandomDistortion",
     "SeedEveryEpoch",
     "TrainingImages",
+    "run_sweep",
 ]

@@ -111,6 +111,7 @@ def fitted(tmp_path_factory: pytest.TempPathFactory) -> Run:
     with pytest.MonkeyPatch.context() as patch, CaptureStdout() as out:
         patch.chdir(root)
         cli = main(["fit", "--data.source", "sample", "--trainer.max_epochs", "3"])
+    assert isinstance(cli, MNISTCLI)
     return Run(cli, root / "lightning_logs" / "version_0", "".join(out.pieces))
 
 

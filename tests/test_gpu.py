@@ -43,7 +43,9 @@ WAITS = ("cudaStreamSynchronize", "cudaDeviceSynchronize", "cudaEventSynchronize
 
 def fit(folder: Path, *args: str) -> MNISTCLI:
     """Trains on the sample, with the run folder in ``folder``."""
-    return main(["fit", *SAMPLE, "--trainer.default_root_dir", str(folder), *args])
+    cli = main(["fit", *SAMPLE, "--trainer.default_root_dir", str(folder), *args])
+    assert isinstance(cli, MNISTCLI)
+    return cli
 
 
 def run_folder(folder: Path) -> Path:

@@ -36,7 +36,7 @@ READMES = [
 ]
 CONFIGS = sorted((ROOT / "configs").glob("*.yaml"))
 PYPROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
-SUBCOMMANDS = ("fit", "validate", "test", "predict", "export")
+SUBCOMMANDS = ("fit", "validate", "test", "predict", "export", "sweep")
 SHORTEN = [
     "--data.source=sample",
     "--trainer.limit_train_batches=1",
@@ -204,14 +204,18 @@ def check_command(command: str, monkeypatch: pytest.MonkeyPatch) -> None:
     elif words[0] == "pytest":
         check_pytest(words[1:])
     elif words[0] == "tensorboard":
-        assert words[1:] in ([], ["--logdir", "lightning_logs"])
+        assert words[1:] in ([], *(["--logdir", f"lightning_logs{end}"] for end in ("", "/sweeps")))
+    elif words[0] == "sbatch":
+        check_command(words[words.index("--wrap") + 1].removeprefix("srun "), monkeypatch)
     else:
         assert words[0] in ("cp", "grep", "mkdir", "rm"), f"no test for {command!r}"
         subprocess.run(["bash", "-ec", command], check=True)
 
 
 def run_package(args: list[str]) -> None:
-    """Runs the command line on the bundled sample."""
+    """Runs the command line on the bundled sample; only parses that of a sweep."""
+    if args[:1] == ["sweep"]:
+        args = [*args, "--print_config"]
     if not args or "--help" in args or "--print_config" in args:
         with pytest.raises(SystemExit) as caught:
             main(args)
@@ -307,7 +311,7 @@ def test_commands_cover_every_subcommand() -> None:
 @pytest.mark.parametrize("block", blocks_in("yaml"), ids=str)
 def test_yaml_blocks_are_recipes(block: Block, workdir: Path) -> None:
     (workdir / "recipe.yaml").write_text(block.code, encoding="utf-8")
-    run_package(["fit", "--config", "recipe.yaml"])
+    run_package(["sweep" if "space:" in block.code else "fit", "--config", "recipe.yaml"])
 
 
 @pytest.fixture(scope="module")
@@ -349,12 +353,19 @@ def test_configs_run_from_any_folder_and_are_documented(
     path: Path, workdir: Path, files: Files
 ) -> None:
     text = path.read_text(encoding="utf-8")
-    assert f"#   python -m mnist_lightning fit --config {path.stem}\n" in text
+    command = "sweep" if "space:" in text else "fit"
+    assert re.search(
+        rf"#   python -m mnist_lightning {command} (--config fast )?--config {path.stem}\n", text
+    )
     assert f"]({path.name})" in (ROOT / "configs" / "README.md").read_text(encoding="utf-8")
     shorten = [*SHORTEN, "--trainer.max_epochs=2"]
     if "dataset:" in text:  # other datasets have no sample
         files.write(workdir)
         shorten[0] = "--data.data_dir=."
+    if command == "sweep":
+        main(["sweep", "--config", str(path), "--trials=1", *shorten])
+        assert (workdir / "lightning_logs" / "sweeps" / path.stem / "results.json").exists()
+        return
     main(["fit", "--config", str(path), *shorten])
     assert (workdir / "lightning_logs" / "version_0" / "results.json").exists()
 

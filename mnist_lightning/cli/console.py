@@ -77,6 +77,8 @@ def exit_status(error: BaseException) -> tuple[int, str] | None:
             return error.exit_code, str(error)
         case MisconfigurationException():
             return 2, str(error)
+        case ModuleNotFoundError(name="optuna"):
+            return 1, "sweep requires Optuna; run: pip install 'mnist_lightning[sweep]'"
         case ModuleNotFoundError():  # an optional requirement of Lightning or of a class
             return 1, str(error)
         case _ if (package := type(error).__module__.partition(".")[0]) in LOGGER_PACKAGES:

@@ -16,6 +16,7 @@ SUMMARIES = {
     "test": "Measures accuracy and loss on the test images, with figures.",
     "predict": "Predicts the digits in the test images or in your own pictures.",
     "export": "Writes a trained network to a file for use without PyTorch.",
+    "sweep": "Searches for the best options of fit, each trial a fit in its own process.",
 }
 # Usage without options, then for each example a description and the arguments of the program.
 USAGES = {"export": "export --format {onnx,html} --output FILE"}
@@ -61,6 +62,17 @@ EXAMPLES = {
             "export --ckpt_path pretrained --format html --output digits.html"
         ),
     },
+    "sweep": {
+        "Search for a better learning rate and dropout than the notebook's": (
+            "sweep --config sweep"
+        ),
+        "Compare two values of an option with three seeds each": (
+            "sweep --space '{model.dropout: [0.0, 0.2]}' --sampler grid --repeats 3"
+        ),
+        "Train a recipe with several seeds and test each network": (
+            "sweep --config fast --config seeds"
+        ),
+    },
 }
 PROGRAM_EXAMPLES = {
     "Train on the bundled sample of 5,000 digits, in seconds": "fit --config quick",
@@ -104,6 +116,8 @@ def program_name(has_own_classes: bool) -> str:
 def parser_texts(program: str) -> dict[str, Any]:
     """Returns the arguments of the program's parser, and below its name those of each command's.
 
+    The command ``sweep`` has a parser of its own.
+
     Args:
         program: How the program is started.
     """
@@ -114,13 +128,21 @@ def parser_texts(program: str) -> dict[str, Any]:
         + "\n\nEnvironment variables set options, too: PL_FIT__TRAINER__MAX_EPOCHS=3"
     )
     texts: dict[str, Any] = {"usage": f"{program} COMMAND [options]", "description": description}
-    for name, summary in SUMMARIES.items():
-        texts[name] = {
-            "usage": f"{program} {USAGES.get(name, name)} [options]",
-            "description": f"{summary}\n\n{_examples(program, EXAMPLES[name])}",
-        }
-    texts["fit"]["description"] += f"\n\nRecipes for --config: {', '.join(recipes())}"
-    return texts
+    return texts | {name: command_texts(program, name) for name in SUMMARIES if name != "sweep"}
+
+
+def command_texts(program: str, name: str) -> dict[str, str]:
+    """Returns the arguments of the parser of a command.
+
+    Args:
+        program: How the program is started.
+        name: The command.
+    """
+    description = f"{SUMMARIES[name]}\n\n{_examples(program, EXAMPLES[name])}"
+    if name in ("fit", "sweep"):
+        description += f"\n\nRecipes for --config: {', '.join(recipes())}"
+    usage = f"{program} {USAGES.get(name, name)} [options]"
+    return {"usage": usage, "description": description}
 
 
 def _examples(program: str, examples: dict[str, str]) -> str:

@@ -17,7 +17,7 @@ import os
 import shlex
 import sys
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from jsonargparse import Namespace
@@ -54,12 +54,15 @@ from mnist_lightning.runs.folder import Run
 from mnist_lightning.runs.loggers import use_epochs, uses_epochs
 from mnist_lightning.runs.weights import Weights
 
+if TYPE_CHECKING:
+    from mnist_lightning.cli.sweep import SweepCLI
+
 
 def main(
     args: Sequence[str] | None = None,
     model_class: type[MNISTClassifier] = MNISTClassifier,
     datamodule_class: type[MNISTDataModule] = MNISTDataModule,
-) -> "MNISTCLI":
+) -> "MNISTCLI | SweepCLI":
     """Executes a command.
 
     Args:
@@ -78,6 +81,10 @@ def main(
         os.environ.pop("PYTORCH_NVML_BASED_CUDA_CHECK", None)
     with console():
         arguments = list(sys.argv[1:] if args is None else args)
+        if arguments[:1] == ["sweep"]:
+            from mnist_lightning.cli.sweep import SweepCLI  # Optuna is optional
+
+            return SweepCLI(arguments[1:], model_class, datamodule_class)
         return MNISTCLI(arguments, model_class, datamodule_class)
 
 

@@ -42,7 +42,7 @@ def add_options(parser: LightningArgumentParser) -> None:
         help=CKPT_PATH_HELP,
     )
     # The other commands accept it, too, because a config of fit contains it.
-    is_fit = " fit " in str(parser.usage)
+    is_fit = any(f" {command} " in str(parser.usage) for command in ("fit", "sweep"))
     parser.add_argument(
         "--test_after_fit",
         type=bool,

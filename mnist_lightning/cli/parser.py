@@ -21,6 +21,7 @@ CLASS_PATH = "the path of a class, such as torch.nn.ReLU"
 TYPE_DESCRIPTIONS = (
     (r"<class 'NoneType'>", "null"),
     (r"<class '(?:collections\.abc\.Sequence|list)'>", "a list"),
+    (r"<class 'dict'>", "a mapping such as {NAME: VALUE}"),
     (r"<class '(?:\w+\.)*(\w+)'>", r"\1"),
     (r"typing\.Literal\[(.*)\]", r"one of \1"),
     (r"Number", "a number"),
@@ -116,6 +117,8 @@ def _in_one_sentence(message: str) -> str:
         problem = _class_problem(key[1], message) or _value_problem(key[1], message)
         if problem:
             return problem
+    if "does not accept option 'space" in message:
+        return "the config contains the space of a sweep; use the subcommand sweep"
     if "not accepted before subcommand" in message:
         return f"{message}; write the subcommand first, then its options: 'fit --config FILE'"
     if missing := re.search(r"arguments are required: (.+)", message):

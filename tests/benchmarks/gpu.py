@@ -63,6 +63,7 @@ def fit(options: Namespace, *args: str) -> tuple[MNISTCLI, Clock]:
     with tempfile.TemporaryDirectory() as folder, contextlib.redirect_stdout(io.StringIO()):
         root = f"--trainer.default_root_dir={folder}"
         cli = main(["fit", *args, *data, root, "--trainer.callbacks+=clock.Clock"])
+    assert isinstance(cli, MNISTCLI)
     (clock,) = (item for item in cli.trainer.callbacks if isinstance(item, Clock))  # type: ignore[attr-defined]
     return cli, clock
 

@@ -8,7 +8,7 @@ from command_line import config, fail
 
 from mnist_lightning.cli import configs, main
 
-RECIPES = {"best", "fashion", "fast", "gpu", "notebook", "quick"}
+RECIPES = {"best", "fashion", "fast", "gpu", "notebook", "quick", "seeds", "sweep"}
 FOLDER = Path(__file__).parents[2] / "configs"
 
 
@@ -68,7 +68,7 @@ def test_unknown_name_lists_the_recipes(
     code, line = fail(capsys, "fit", "--config", name)
     assert code == 1
     expected = f"error: cannot read the config file {Path(name)} (No such file or directory)"
-    names = "best, fashion, fast, gpu, notebook, quick"
+    names = ", ".join(sorted(RECIPES))
     assert line == f"{expected}; the recipes are {names}{suggestion}"
 
 

@@ -12,7 +12,7 @@ from events import steps
 from mnist_lightning import (
     MNISTClassifier,
 )
-from mnist_lightning.cli import main
+from mnist_lightning.cli import MNISTCLI, main
 from mnist_lightning.cli.session import Session
 from mnist_lightning.runs.folder import Run
 
@@ -200,7 +200,9 @@ def test_only_fit_uses_the_checkpoint_before_the_first_step(
         patch.setattr(MNISTClassifier, "on_train_epoch_start", crash)
         with pytest.raises(RuntimeError, match="in the first epoch"):
             main(["fit", *SHORT])
-    weights = main(["test"]).weights
+    cli = main(["test"])
+    assert isinstance(cli, MNISTCLI)
+    weights = cli.weights
     assert weights is not None
     assert weights.path == Path("lightning_logs/version_0/checkpoints/best.ckpt")
     cli = main(["fit", "--ckpt_path", "last"])

@@ -23,6 +23,12 @@ from mnist_lightning.figures.grids import (
 from mnist_lightning.figures.learning_curves import plot_learning_curves
 from mnist_lightning.figures.pictures import PredictedPicture, plot_pictures
 from mnist_lightning.figures.style import BLUE, VERMILION
+from mnist_lightning.figures.sweep import (
+    plot_importances,
+    plot_mean_curves,
+    plot_slices,
+    plot_trials,
+)
 
 CLASS_NAMES = {
     "digits": tuple("0123456789"),
@@ -78,6 +84,18 @@ def figures(class_names: Sequence[str]) -> dict[str, Figure]:
             torch.randn(8, 1, 5, 5, generator=generator),
             "Fashion-MNIST, filters of the first layer",
         ),
+        "trials": plot_trials([0.1, 0.9, 0.91], [False] * 3, "val/acc", maximize=True),
+        "importances": plot_importances({"model.learning_rate": 0.7, "data.batch_size": 0.3}),
+        "slices": plot_slices(
+            {
+                "model.learning_rate": [0.1, 0.2, 0.3],
+                "model.schedule": ["constant", None, "cosine"],
+            },
+            [0.1, 0.9, 0.91],
+            "val/acc",
+            maximize=True,
+        ),
+        "mean curves": plot_mean_curves({"a": [[0.5, 0.9], [0.6, 0.91]]}, "val/acc"),
     }
 
 
@@ -124,7 +142,7 @@ def test_can_be_saved_with_a_tight_layout(kind: str) -> None:
     figure.savefig(full)
     figure.savefig(tight, bbox_inches="tight", pad_inches=0)  # as in notebooks
     full_size, tight_size = (Image.open(buffer).size for buffer in (full, tight))
-    is_grid = kind not in ("curves", "confusion matrix")
+    is_grid = kind in ("predictions", "misclassified", "training images", "pictures", "filters")
     margin = 2 if is_grid else 80  # the axes of grids cover the figure
     for full_length, tight_length in zip(full_size, tight_size, strict=True):
         assert full_length - margin <= tight_length <= full_length + 1

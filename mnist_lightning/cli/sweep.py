@@ -1,0 +1,177 @@
+"""The command ``sweep``."""
+
+import json
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import fields
+from itertools import zip_longest
+from pathlib import Path
+from typing import Any
+
+import yaml
+from jsonargparse import Namespace
+from lightning.pytorch.cli import ArgsType, LightningArgumentParser, LightningCLI
+from lightning.pytorch.utilities.exceptions import SIGTERMException
+from optuna.trial import TrialState
+from typing_extensions import override
+
+from mnist_lightning.classifier import MNISTClassifier
+from mnist_lightning.cli.configs import resolve_configs
+from mnist_lightning.cli.help import command_texts, program_name
+from mnist_lightning.cli.options import add_options
+from mnist_lightning.cli.parser import OneSentenceParser
+from mnist_lightning.cli.run_trainer import RunTrainer
+from mnist_lightning.cli.summary import print_line
+from mnist_lightning.cli.trainer_defaults import TRAINER_DEFAULTS
+from mnist_lightning.cli.variables import errors_name_variables, options_of_environment
+from mnist_lightning.datamodule import MNISTDataModule
+from mnist_lightning.errors import InvalidArgumentError, UserError
+from mnist_lightning.files import write_atomically
+from mnist_lightning.sweeps.fit_process import options_of
+from mnist_lightning.sweeps.report import SweepReport, difference
+from mnist_lightning.sweeps.run import Sweep
+from mnist_lightning.sweeps.settings import SweepSettings
+from mnist_lightning.sweeps.space import Range
+from mnist_lightning.sweeps.study import SweepStudy
+from mnist_lightning.sweeps.trial import class_path
+
+log = logging.getLogger(__name__)
+SETTINGS = [field.name for field in fields(SweepSettings)]
+
+
+class SweepCLI(LightningCLI):
+    """The options of ``fit`` and those of a sweep; executes the sweep.
+
+    Args:
+        args: The command line after ``sweep``.
+        model_class: Class of the model.
+        datamodule_class: Class of the data.
+    """
+
+    results: dict[str, Any]
+    """The content of the sweep's ``results.json``."""
+
+    def __init__(
+        self,
+        args: list[str],
+        model_class: type[MNISTClassifier] = MNISTClassifier,
+        datamodule_class: type[MNISTDataModule] = MNISTDataModule,
+    ) -> None:
+        own_classes = (model_class, datamodule_class) != (MNISTClassifier, MNISTDataModule)
+        program = program_name(own_classes)
+        self._classes = class_path(model_class), class_path(datamodule_class)
+        super().__init__(
+            model_class,
+            datamodule_class,
+            trainer_class=RunTrainer,
+            trainer_defaults=dict(TRAINER_DEFAULTS),
+            save_config_callback=None,
+            seed_everything_default=0,
+            parser_class=OneSentenceParser,
+            parser_kwargs=command_texts(program, "sweep"),
+            args=args,
+            run=False,
+            auto_configure_optimizers=False,
+        )
+        self._sweep()
+
+    @override
+    def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
+        add_options(parser)
+        parser.add_class_arguments(SweepSettings, None)
+
+    @override
+    def parse_arguments(self, parser: LightningArgumentParser, args: ArgsType) -> None:
+        assert isinstance(args, list)
+        variables = options_of_environment("sweep")
+        option_names = {arg.partition("=")[0] for arg in args}
+        with errors_name_variables("sweep", set(variables) - option_names):
+            self._args = [*resolve_configs([*variables.values()]), *resolve_configs(args)]
+            self.config = parser.parse_args(self._args)
+        self.settings = SweepSettings(**{name: self.config[name] for name in SETTINGS})
+
+    @override
+    def instantiate_classes(self) -> None:
+        """Instantiates nothing; the process of each fit does."""
+
+    def _sweep(self) -> None:
+        if self.config.ckpt_path not in (None, "pretrained"):
+            raise InvalidArgumentError(
+                "--ckpt_path", self.config.ckpt_path, "a sweep accepts pretrained only"
+            )
+        self._check_space()
+        sweep = Sweep(
+            self.settings,
+            self._resolve({}),
+            Path(self.config.trainer.default_root_dir or ""),
+            self.settings.name or _name(self._args),
+            self._classes,
+        )
+        with sweep.open() as study:
+            print_line(f"Sweep {sweep.name}: {sweep.folder}")
+            try:
+                sweep.execute(study, print_line)
+                self._report(sweep, study)
+            except (KeyboardInterrupt, SIGTERMException, OSError):
+                log.warning("To continue the sweep, run the same command again")
+                raise
+
+    def _resolve(self, parameters: Mapping[str, Any]) -> dict[str, Any]:
+        """Returns the options of a fit with these parameters.
+
+        Raises:
+            UserError: If the name or the value of a parameter is invalid.
+        """
+        return self._to_dict(self.parser.parse_args([*self._args, *options_of(parameters)]))
+
+    def _to_dict(self, options: Namespace) -> dict[str, Any]:
+        config = yaml.safe_load(self.parser.dump(options, skip_none=False))
+        return {name: value for name, value in config.items() if name not in SETTINGS}
+
+    def _check_space(self) -> None:
+        """Checks the names of all parameters, and that all values have the right type."""
+        space = self.settings.parsed_space
+        columns = [
+            [(name, value) for value in ([values.low] if isinstance(values, Range) else values)]
+            for name, values in space.items()
+        ]
+        for pairs in zip_longest(*columns):
+            self._resolve(dict(filter(None, pairs)))
+
+    def _report(self, sweep: Sweep, study: SweepStudy) -> None:
+        report = SweepReport(study.study, self.settings, sweep.folder)
+        if not report.ranking:
+            reasons = [trial.user_attrs.get("reason") for trial in report.trials]
+            raise UserError(f"no trial is complete: {reasons[-1] if reasons else 'none started'}")
+        best = report.ranking[0]
+        is_choice = not self.settings.only_seeds
+        defaults = self.parser.parse_args([f"--space={json.dumps(self.settings.space)}"])
+        config = difference(self._resolve(best.params), self._to_dict(defaults))
+        report.write(config if is_choice else None)
+        print_line(report.table())
+        self.results = {
+            "folder": str(sweep.folder),
+            "trial": best.number,
+            "parameters": best.params,
+            self.settings.objective: best.value,
+        }
+        if is_choice and self.settings.final:
+            metrics = sweep.train_final(best).metrics
+            self.results["final"] = metrics
+            print_line(
+                f"Trial {best.number} was trained again with seed {metrics['seed']} and tested "
+                f"once: accuracy {metrics['test/acc']:.2%}, loss {metrics['test/loss']:.4f}"
+            )
+        running = sum(trial.state == TrialState.RUNNING for trial in report.trials)
+        if running:
+            print_line(f"{running} trials are being executed by other processes")
+        write_atomically(
+            sweep.folder / "results.json", (json.dumps(self.results, indent=2) + "\n").encode()
+        )
+        print_line(f"Sweep folder: {sweep.folder}")
+
+
+def _name(args: Sequence[str]) -> str:
+    """Returns the names of the configs, joined by a hyphen."""
+    stems = [Path(arg.partition("=")[2]).stem for arg in args if arg.startswith("--config=")]
+    return "-".join(stems) or "sweep"

@@ -1,0 +1,69 @@
+"""Hyperparameter search: many fits, each in its own process, compared by a validation metric.
+
+Optuna samples the parameters, decides which trials to prune, and stores the results. The modules,
+from the options to the report: ``settings``, ``space``, ``storage``, ``study``, ``trial_runner``
+with ``fit_process`` and ``trial``, ``run``, ``progress`` and ``report``.
+"""
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from mnist_lightning.classifier import MNISTClassifier
+from mnist_lightning.datamodule import MNISTDataModule
+
+
+def run_sweep(
+    space: Mapping[str, Any],
+    config: str | None = None,
+    options: Sequence[str] = (),
+    *,
+    model_class: type[MNISTClassifier] = MNISTClassifier,
+    datamodule_class: type[MNISTDataModule] = MNISTDataModule,
+    **settings: Any,
+) -> dict[str, Any]:
+    """Searches for the best options of ``fit``, as the command ``sweep`` does.
+
+    Each trial is a fit in its own process. A sweep that was interrupted is continued by the same
+    call. It requires Optuna: ``pip install 'mnist_lightning[sweep]'``.
+
+    Args:
+        space: For the dotted name of each option of ``fit`` a list of values, or a range:
+            ``{"low": 1e-4, "high": 1e-2, "log": True}``; ``step`` limits it to multiples.
+        config: A recipe or the path of a config, for the other options of the fits.
+        options: Further options of the command line.
+        model_class: Class of the model, which other processes must be able to import.
+        datamodule_class: Class of the data, likewise.
+        settings: Further options of the sweep: ``name``, ``trials``, ``timeout``, ``sampler``,
+            ``repeats``, ``objective``, ``mode``, ``prune``, ``final``, ``test``, ``storage`` and
+            ``jobs``, as in the help of ``sweep``.
+
+    Returns:
+        The content of the sweep's ``results.json``: its ``folder``, the number of the best
+        ``trial``, its ``parameters`` and its objective; with ``final``, the ``results.json`` of
+        the final training.
+
+    Raises:
+        SystemExit: With 1 if no trial is complete, 2 for invalid options, 130 for Ctrl-C, 143 for
+            SIGTERM.
+
+    Example:
+        >>> from mnist_lightning import run_sweep
+        >>> results = run_sweep(  # doctest: +ELLIPSIS
+        ...     {"model.dropout": [0.0, 0.2]}, config="quick", sampler="grid", jobs=2
+        ... )
+        Sweep quick: ...
+        >>> sorted(results["parameters"])
+        ['model.dropout']
+    """
+    from mnist_lightning.cli import main  # only a sweep needs the time to import it
+
+    args = [f"--config={config}"] if config else []
+    for name, value in settings.items():
+        args.append(f"--{name}={value if isinstance(value, str) else json.dumps(value)}")
+    cli = main(
+        ["sweep", *args, f"--space={json.dumps(dict(space))}", *options],
+        model_class,
+        datamodule_class,
+    )
+    return cli.results

@@ -1,0 +1,194 @@
+"""The results of a sweep: a table, ``trials.csv``, ``best.yaml`` and figures."""
+
+import csv
+import io
+import statistics
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+from matplotlib.figure import Figure
+from optuna import Study
+from optuna.importance import get_param_importances
+from optuna.trial import FrozenTrial, TrialState
+
+from mnist_lightning.figures.publish import render_png
+from mnist_lightning.figures.sweep import (
+    plot_importances,
+    plot_mean_curves,
+    plot_slices,
+    plot_trials,
+)
+from mnist_lightning.files import write_atomically
+from mnist_lightning.sweeps.progress import (
+    STATES,
+    format_mean,
+    format_value,
+    objective_of,
+    rank_trials,
+)
+from mnist_lightning.sweeps.settings import SEED, SweepSettings
+from mnist_lightning.sweeps.space import Range
+from mnist_lightning.sweeps.trial_runner import read_result
+
+MAX_ROWS = 5
+COLUMNS = ("trial", "state", "objective", "standard_error", "seconds")
+SEED_METRICS = ("val/acc", "val/loss", "test/acc", "test/loss")
+
+
+@dataclass(frozen=True)
+class SweepReport:
+    """The trials of a sweep, best first.
+
+    Args:
+        study: The study.
+        settings: The settings of the sweep.
+        folder: The folder of the sweep.
+    """
+
+    study: Study
+    settings: SweepSettings
+    folder: Path
+
+    @property
+    def trials(self) -> list[FrozenTrial]:
+        """All trials, by number."""
+        return self.study.get_trials(deepcopy=False)
+
+    @property
+    def ranking(self) -> list[FrozenTrial]:
+        """The complete trials, best first."""
+        return rank_trials(self.trials, self.settings.maximize)
+
+    @property
+    def importances(self) -> dict[str, float]:
+        """How much each parameter matters (PED-ANOVA; Watanabe et al., 2023), 1 in total."""
+        if len(self.ranking) < 2 or self.settings.only_seeds:
+            return {}
+        return get_param_importances(self.study)
+
+    def table(self) -> str:
+        """Returns the best settings as a table, or the mean over seeds."""
+        if self.settings.only_seeds:
+            return "\n".join(self._means())
+        names, objective = list(self.settings.parsed_space), self.settings.objective
+        rows = [["Trial", objective, *names]]
+        for trial in self.ranking[:MAX_ROWS]:
+            error = trial.user_attrs["standard_error"] if self.settings.repeats > 1 else None
+            value = format_mean(objective_of(trial), error, objective)
+            parameters = (format_value(trial.params[name]) for name in names)
+            rows.append([str(trial.number), value, *parameters])
+        if importances := self.importances:
+            rows.append(["", "importance", *(f"{importances[name]:.0%}" for name in names)])
+        widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+        return "\n".join(
+            "  ".join(f"{cell:>{width}}" for cell, width in zip(row, widths, strict=True))
+            for row in rows
+        )
+
+    def _means(self) -> Iterator[str]:
+        metrics = [trial.user_attrs["metrics"][0] for trial in self.ranking]
+        yield f"Mean and standard deviation over {len(metrics)} seeds:"
+        for name in SEED_METRICS:
+            values = [values[name] for values in metrics if name in values]
+            if values:
+                deviation = statistics.stdev(values) if len(values) > 1 else 0.0
+                yield f"  {name}  {format_mean(statistics.fmean(values), deviation, name)}"
+
+    def write(self, best_config: Mapping[str, Any] | None) -> None:
+        """Writes all files.
+
+        Args:
+            best_config: The options of the best trial that are not the defaults.
+        """
+        write_atomically(self.folder / "trials.csv", self._to_csv().encode())
+        if best_config is not None:
+            text = f"# Trial {self.ranking[0].number} of the sweep {self.folder.name}.\n"
+            text += yaml.safe_dump(dict(best_config), sort_keys=False)
+            write_atomically(self.folder / "best.yaml", text.encode())
+        for name, figure in self._figures():
+            write_atomically(self.folder / f"{name}.png", render_png(figure))
+
+    def _to_csv(self) -> str:
+        names = list(self.settings.parsed_space)
+        metrics = SEED_METRICS if self.settings.only_seeds else ()
+        file = io.StringIO()
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow([*COLUMNS, *names, *metrics, "reason"])
+        for trial in self.trials:
+            attributes = trial.user_attrs
+            results = (attributes.get("metrics") or [{}])[0]
+            writer.writerow(
+                [
+                    trial.number,
+                    STATES[trial.state],
+                    "" if trial.value is None else trial.value,
+                    attributes.get("standard_error", ""),
+                    attributes.get("seconds", ""),
+                    *(trial.params.get(name, "") for name in names),
+                    *(results.get(name, "") for name in metrics),
+                    attributes.get("reason", ""),
+                ]
+            )
+        return file.getvalue()
+
+    def _figures(self) -> Iterator[tuple[str, Figure]]:
+        settings, objective = self.settings, self.settings.objective
+        if curves := self._curves():
+            yield "curves", plot_mean_curves(curves, objective)
+        if settings.only_seeds or not self.trials:
+            return
+        ended = [trial for trial in self.trials if trial.state.is_finished()]
+        values = [objective_of(trial) for trial in ended]
+        is_pruned = [trial.state == TrialState.PRUNED for trial in ended]
+        yield "trials", plot_trials(values, is_pruned, objective, settings.maximize)
+        if importances := self.importances:
+            yield "importances", plot_importances(importances)
+        space = settings.parsed_space
+        if self.ranking:
+            yield (
+                "slices",
+                plot_slices(
+                    {name: [trial.params[name] for trial in self.ranking] for name in space},
+                    [objective_of(trial) for trial in self.ranking],
+                    objective,
+                    settings.maximize,
+                    [
+                        name
+                        for name, values in space.items()
+                        if isinstance(values, Range) and values.log
+                    ],
+                ),
+            )
+
+    def _curves(self) -> dict[str, list[list[float]]]:
+        """Returns for the best settings the objective of each seed in each epoch."""
+        curves: dict[str, list[list[float]]] = {}
+        for trial in self.ranking if self.settings.only_seeds else self.ranking[:MAX_ROWS]:
+            folder = self.folder / f"trial_{trial.number:04d}"
+            label = "all seeds" if self.settings.only_seeds else f"trial {trial.number}"
+            for repeat in range(self.settings.repeats):
+                result = read_result(folder / f"repeat_{repeat}")  # None: on another machine
+                rows = result.history if result else []
+                curve = [row.get(self.settings.objective, float("nan")) for row in rows]
+                if any(value == value for value in curve):
+                    curves.setdefault(label, []).append(curve)
+        return curves
+
+
+def difference(config: Mapping[str, Any], defaults: Mapping[str, Any]) -> dict[str, Any]:
+    """Returns the options of a nested config that differ from the defaults.
+
+    The seed is left out.
+    """
+    result: dict[str, Any] = {}
+    for name, value in config.items():
+        default = defaults.get(name)
+        if isinstance(value, dict) and isinstance(default, dict) and "class_path" not in value:
+            if nested := difference(value, default):
+                result[name] = nested
+        elif value != default and name != SEED:
+            result[name] = value
+    return result

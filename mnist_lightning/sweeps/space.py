@@ -1,0 +1,175 @@
+"""The search space of a sweep, and the parameters of each trial."""
+
+import json
+import zlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from optuna import Study, Trial
+from optuna.samplers import BaseSampler, GridSampler, RandomSampler, TPESampler
+
+from mnist_lightning.errors import InvalidArgumentError
+
+Choice = None | bool | int | float | str
+Sampler = Literal["tpe", "random", "grid"]
+KEYS = {"low", "high", "step", "log"}
+
+
+@dataclass(frozen=True)
+class Range:
+    """The numbers from ``low`` to ``high``, both included; integers if all its numbers are."""
+
+    low: float
+    high: float
+    step: float | None = None
+    log: bool = False
+
+    @property
+    def is_integer(self) -> bool:
+        """Whether the numbers are integers."""
+        return all(isinstance(value, int) for value in (self.low, self.high, self.step or 1))
+
+    def grid(self) -> list[float] | None:
+        """Returns all numbers of the range; None if it is continuous."""
+        step = self.step or (1 if self.is_integer and not self.log else None)
+        if step is None:
+            return None
+        count = int((self.high - self.low) / step + 1e-9) + 1
+        return [self.low + i * step for i in range(count)]
+
+
+Space = dict[str, list[Choice] | Range]
+
+
+def parse_space(space: Mapping[str, Any]) -> Space:
+    """Parses the option ``--space``.
+
+    Args:
+        space: For the dotted name of each option of ``fit`` a list of values, or a range with the
+            keys ``low``, ``high``, and optionally ``step`` and ``log``. Values that are lists or
+            mappings become JSON, which is how they are written on the command line.
+
+    Raises:
+        InvalidArgumentError: If a list or a range is empty or not valid; the message names it.
+    """
+    if not space:
+        raise InvalidArgumentError(
+            "--space",
+            dict(space),
+            "name at least one option of fit, such as {model.dropout: [0.0, 0.2]}",
+        )
+    return {name.lstrip("-"): _parse_values(name, values) for name, values in space.items()}
+
+
+def _parse_values(name: str, values: Any) -> list[Choice] | Range:
+    name = f"--space {name}"
+    if isinstance(values, list) and values:
+        choices = [value if isinstance(value, Choice) else json.dumps(value) for value in values]
+        if len({to_text(choice) for choice in choices}) < len(choices):
+            raise InvalidArgumentError(name, values, "it must not contain a value twice")
+        return choices
+    if not isinstance(values, dict) or not {"low", "high"} <= set(values) <= KEYS:
+        raise InvalidArgumentError(
+            name,
+            values,
+            "it must be a non-empty list, or a range such as {low: 0.0001, high: 0.01, log: true}",
+        )
+    try:
+        numbers = Range(**{key: _to_number(value) for key, value in values.items()})
+    except ValueError as error:
+        raise InvalidArgumentError(name, values, f"it must consist of numbers ({error})") from None
+    _check_range(name, numbers)
+    return numbers
+
+
+def _to_number(value: Any) -> Any:
+    if isinstance(value, str):  # YAML reads 1e-4, without a decimal point, as a text
+        return float(value)
+    if value is None or not isinstance(value, int | float):
+        raise ValueError(f"{value!r} is not a number")
+    return value
+
+
+def _check_range(name: str, values: Range) -> None:
+    if not values.low < values.high:
+        raise InvalidArgumentError(f"{name}.high", values.high, f"it must be above {values.low}")
+    if values.log and values.low <= 0:
+        raise InvalidArgumentError(
+            f"{name}.low", values.low, "it must be above 0, because the range is logarithmic"
+        )
+    if values.step is not None and (values.log or values.step <= 0):
+        raise InvalidArgumentError(
+            f"{name}.step", values.step, "it must be above 0, and a range with log has no step"
+        )
+
+
+def to_text(value: Choice) -> str:
+    """Returns a value as it is written on the command line."""
+    return value if isinstance(value, str) else json.dumps(value)
+
+
+def grid_size(space: Space) -> int:
+    """Returns the number of combinations of all values.
+
+    Raises:
+        InvalidArgumentError: If the space contains a continuous range.
+    """
+    size = 1
+    for values in _grid(space).values():
+        size *= len(values)
+    return size
+
+
+def _grid(space: Space) -> dict[str, list[Any]]:
+    grid: dict[str, list[Any]] = {}
+    for name, values in space.items():
+        numbers = values.grid() if isinstance(values, Range) else list(values)
+        if numbers is None:
+            raise InvalidArgumentError(
+                "--sampler", "grid", f"the range of {name} is continuous; add a step to it"
+            )
+        grid[name] = numbers
+    return grid
+
+
+def create_sampler(sampler: Sampler, space: Space, seed: int, number: int) -> BaseSampler:
+    """Returns the sampler of a trial.
+
+    Each trial has its own, so that its parameters do not depend on how often a sweep was
+    interrupted.
+
+    Args:
+        sampler: Name of the sampler.
+        space: The search space.
+        seed: Seed of the sweep.
+        number: Number of the trial.
+    """
+    if sampler == "grid":
+        return GridSampler(_grid(space), seed=seed)
+    if sampler == "tpe":
+        return TPESampler(seed=_derive_seed(seed, number))
+    return RandomSampler(seed=_derive_seed(seed, number))
+
+
+def suggest_parameters(study: Study, trial: Trial, space: Space, seed: int) -> dict[str, Choice]:
+    """Returns the parameters of a trial; those that it has already are kept."""
+    parameters: dict[str, Choice] = {}
+    for name, values in space.items():
+        if isinstance(study.sampler, RandomSampler):
+            # A trial may have been interrupted after some of its parameters were sampled.
+            study.sampler = RandomSampler(seed=_derive_seed(seed, trial.number, name))
+        if not isinstance(values, Range):
+            parameters[name] = trial.suggest_categorical(name, values)
+        elif values.is_integer:
+            low, high, step = (int(value) for value in (values.low, values.high, values.step or 1))
+            parameters[name] = trial.suggest_int(name, low, high, step=step, log=values.log)
+        else:
+            parameters[name] = trial.suggest_float(
+                name, values.low, values.high, step=values.step, log=values.log
+            )
+    return parameters
+
+
+def _derive_seed(*parts: int | str) -> int:
+    return zlib.crc32("/".join(map(str, parts)).encode())

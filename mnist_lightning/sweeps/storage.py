@@ -1,0 +1,118 @@
+"""The storage of a sweep's trials: a journal in its folder, or a database."""
+
+import json
+import os
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from filelock import FileLock
+from optuna.exceptions import StorageInternalError
+from optuna.storages import BaseStorage, JournalStorage, RDBStorage, get_storage
+from optuna.storages.journal import JournalFileBackend, JournalFileOpenLock, JournalRedisBackend
+from sqlalchemy.exc import ArgumentError, SQLAlchemyError
+from typing_extensions import override
+
+from mnist_lightning.errors import InvalidArgumentError, UserError
+
+
+class _JournalLock(JournalFileOpenLock):
+    """A lock that the system releases when its process dies, and that repairs the journal.
+
+    Optuna's own locks are files, which remain for 30 seconds after a process was killed.
+    """
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(str(path))
+        self._path = path
+        self._lock = FileLock(f"{path}.lock")
+
+    @override
+    def acquire(self) -> bool:
+        self._lock.acquire()
+        _remove_incomplete_line(self._path)
+        return True
+
+    @override
+    def release(self) -> None:
+        self._lock.release()
+
+
+def _remove_incomplete_line(path: Path) -> None:
+    """Removes the end of a journal whose writer was killed, or had no disk space.
+
+    Optuna could no longer read the journal if another line followed.
+    """
+    with path.open("r+b") as file:
+        end = file.seek(0, os.SEEK_END)
+        if end:
+            file.seek(-1, os.SEEK_END)
+            if file.read(1) != b"\n":
+                file.seek(0)
+                file.truncate(file.read().rfind(b"\n") + 1)
+
+
+def open_storage(url: str | None, journal: Path) -> BaseStorage:
+    """Opens the storage of a sweep.
+
+    Args:
+        url: URL of a database as in SQLAlchemy, or of a Redis server; None for the journal.
+        journal: The file of the journal.
+
+    Raises:
+        UserError: If the storage cannot be opened or read.
+    """
+    with storage_errors(url, journal):
+        if url is None:
+            return JournalStorage(JournalFileBackend(str(journal), _JournalLock(journal)))
+        if url.startswith("redis"):
+            return JournalStorage(JournalRedisBackend(url))
+        return get_storage(RDBStorage(url))
+
+
+@contextmanager
+def storage_errors(url: str | None, journal: Path) -> Iterator[None]:
+    """Describes errors of the storage in one sentence.
+
+    Args:
+        url: See ``open_storage``.
+        journal: See ``open_storage``.
+    """
+    try:
+        yield
+    except (ImportError, StorageInternalError, SQLAlchemyError) as error:
+        if url is None:
+            raise
+        cause = error.__cause__ or error
+        reason = str(getattr(cause, "orig", None) or cause).strip().splitlines()[0]
+        if isinstance(cause, ModuleNotFoundError):
+            requirement = f"it requires a package; run: pip install {cause.name}"
+            raise InvalidArgumentError("--storage", hide_password(url), requirement) from error
+        if isinstance(cause, ArgumentError | ImportError):
+            raise InvalidArgumentError("--storage", hide_password(url), reason) from error
+        raise UserError(
+            f"the storage {hide_password(url)} failed ({reason}); the same command continues "
+            "the sweep"
+        ) from error
+    except (json.JSONDecodeError, KeyError, ValueError) as error:
+        if isinstance(error, UserError) or url is not None or not _is_damaged(journal):
+            raise
+        raise UserError(
+            f"the journal {journal} is damaged; restore it from a backup, or choose another --name"
+        ) from error
+
+
+def _is_damaged(journal: Path) -> bool:
+    try:
+        for line in journal.read_bytes().splitlines():
+            if "op_code" not in json.loads(line):
+                return True
+    except ValueError:
+        return True
+    return False
+
+
+def hide_password(url: str) -> str:
+    """Returns a URL without its password."""
+    return re.sub(r"(://[^:/@]*):[^@]*@", r"\1:***@", url)

@@ -1,0 +1,221 @@
+"""The study of a sweep: which trials there are, and which one this process executes next."""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from secrets import token_hex
+from typing import Any
+
+import optuna
+from filelock import FileLock, Timeout
+from optuna.pruners import BasePruner, MedianPruner, NopPruner
+from optuna.samplers import RandomSampler
+from optuna.storages import BaseStorage
+from optuna.trial import FrozenTrial, Trial, TrialState, create_trial
+
+from mnist_lightning.errors import UserError
+from mnist_lightning.sweeps.settings import SweepSettings
+from mnist_lightning.sweeps.space import Choice, create_sampler, suggest_parameters
+
+FOLDER = "folder"  # the attribute of a trial that names the folder of the sweep it belongs to
+FIRST_PRUNED_EPOCH = 2
+# Options that may differ between the machines of a sweep, or when it is continued.
+FREE_OPTIONS = {
+    "name", "trials", "timeout", "final", "storage", "jobs", "data.data_dir", "data.mirrors",
+    "trainer.accelerator", "trainer.devices", "trainer.default_root_dir",
+}  # fmt: skip
+
+
+class ClaimedTrial:
+    """A trial that this process executes, until it is told or released.
+
+    Attributes:
+        trial: The trial in the study.
+        parameters: Its value for each option of the space.
+        folder: Its folder.
+        reported_epochs: The epochs whose objective was reported before it was interrupted.
+    """
+
+    def __init__(
+        self, trial: Trial, parameters: dict[str, Choice], folder: Path, lock: FileLock
+    ) -> None:
+        self.trial = trial
+        self.parameters = parameters
+        self.folder = folder
+        trials = trial.study.get_trials(deepcopy=False)
+        self.reported_epochs = set(trials[trial.number].intermediate_values)
+        self._lock = lock
+
+    @property
+    def number(self) -> int:
+        """Number of the trial, from 0."""
+        return self.trial.number
+
+    def tell(self, state: TrialState, value: float | None = None, **attributes: Any) -> FrozenTrial:
+        """Saves the result of the trial, and releases it.
+
+        Args:
+            state: How the trial ended.
+            value: The objective of a complete trial.
+            attributes: Further results.
+        """
+        for name, attribute in attributes.items():
+            self.trial.set_user_attr(name, attribute)
+        frozen_trial = self.trial.study.tell(self.trial, value, state)
+        self.release()
+        return frozen_trial
+
+    def release(self) -> None:
+        """Lets the next sweep of this name continue the trial."""
+        self._lock.release()
+
+
+class SweepStudy:
+    """The trials of a sweep, which several processes and machines may share.
+
+    A trial is executed by the process that holds the lock in its folder. The system releases the
+    lock when this process ends for any reason; then another process continues the trial.
+
+    Args:
+        storage: The storage.
+        settings: The settings.
+        folder: The folder of the sweep.
+        seed: Seed of the samplers.
+    """
+
+    def __init__(
+        self, storage: BaseStorage, settings: SweepSettings, folder: Path, seed: int
+    ) -> None:
+        self._storage = storage
+        self._settings = settings
+        self._folder = folder
+        self._seed = seed
+        self._lock = FileLock(folder / ".lock")
+        self._id = self._folder_id()
+        optuna.logging.set_verbosity(optuna.logging.ERROR)
+        optuna.create_study(
+            storage=storage,
+            study_name=folder.name,
+            direction="maximize" if settings.maximize else "minimize",
+            load_if_exists=True,
+        )
+
+    def _folder_id(self) -> str:
+        path = self._folder / ".id"
+        with self._lock:
+            if not path.exists():
+                path.write_text(token_hex(16))
+            return path.read_text()
+
+    def _load(self, number: int = 0) -> optuna.Study:
+        settings = self._settings
+        pruner: BasePruner = MedianPruner(n_warmup_steps=FIRST_PRUNED_EPOCH)
+        return optuna.load_study(
+            study_name=self._folder.name,
+            storage=self._storage,
+            sampler=create_sampler(settings.sampler, settings.parsed_space, self._seed, number),
+            pruner=pruner if settings.prune and not settings.only_seeds else NopPruner(),
+        )
+
+    @property
+    def study(self) -> optuna.Study:
+        """The study in Optuna."""
+        return self._load()
+
+    @property
+    def trials(self) -> list[FrozenTrial]:
+        """The trials that were created, by number."""
+        return self.study.get_trials(deepcopy=False)
+
+    def check_config(self, config: Mapping[str, Any]) -> None:
+        """Checks that the sweep has the same options as when it was created.
+
+        Args:
+            config: All options of the command.
+
+        Raises:
+            UserError: If an option differs that changes the result of a trial.
+        """
+        options = {
+            name: value
+            for name, value in flatten(config).items()
+            if not any(name == free or name.startswith(f"{free}.") for free in FREE_OPTIONS)
+        }
+        study = self.study
+        with self._lock:
+            if "options" not in study.user_attrs:
+                study.set_user_attr("options", options)
+        saved = study.user_attrs["options"]
+        for name in {**saved, **options}:
+            if saved.get(name) != options.get(name):
+                raise UserError(
+                    f"the sweep {self._folder.name} was started with {_describe(name, saved)}, not "
+                    f"{_describe(name, options)}; choose another --name"
+                )
+
+    def claim(self) -> ClaimedTrial | None:
+        """Returns the next trial to execute: one that was interrupted, or else a new one.
+
+        Returns:
+            None if all trials are complete or being executed by other processes.
+        """
+        with self._lock:
+            trials = self.trials
+            for trial in trials:
+                is_ours = trial.user_attrs.get(FOLDER) == self._id
+                if trial.state == TrialState.RUNNING and is_ours:
+                    lock = FileLock(self._trial_folder(trial.number) / ".lock")
+                    try:
+                        lock.acquire(blocking=False)
+                    except Timeout:
+                        continue
+                    return self._open(trial.number, lock)
+            if len(trials) >= self._settings.total_trials:
+                return None
+            return self._create()
+
+    def _create(self) -> ClaimedTrial | None:
+        study_id = self._storage.get_study_id_from_name(self._folder.name)
+        template = create_trial(state=TrialState.RUNNING, user_attrs={FOLDER: self._id})
+        trial_id = self._storage.create_new_trial(study_id, template)
+        number = self._storage.get_trial_number_from_id(trial_id)
+        folder = self._trial_folder(number)
+        folder.mkdir(parents=True, exist_ok=True)
+        lock = FileLock(folder / ".lock")
+        lock.acquire()
+        claimed = self._open(number, lock)
+        if number >= self._settings.total_trials:  # another machine created one at the same time
+            claimed.tell(TrialState.FAIL, reason="not needed")
+            return None
+        return claimed
+
+    def _open(self, number: int, lock: FileLock) -> ClaimedTrial:
+        study = self._load(number)
+        study_id = self._storage.get_study_id_from_name(self._folder.name)
+        trial_id = self._storage.get_trial_id_from_study_id_trial_number(study_id, number)
+        trial = Trial(study, trial_id)
+        space = self._settings.parsed_space
+        parameters = suggest_parameters(study, trial, space, self._seed)
+        study.sampler = RandomSampler()  # GridSampler would stop an optimize() at the last trial
+        return ClaimedTrial(trial, parameters, self._trial_folder(number), lock)
+
+    def _trial_folder(self, number: int) -> Path:
+        return self._folder / f"trial_{number:04d}"
+
+
+def flatten(config: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Returns the options of a nested config by their dotted names.
+
+    Values are those that JSON can represent.
+    """
+    options: dict[str, Any] = {}
+    for name, value in config.items():
+        if isinstance(value, Mapping) and value:
+            options |= flatten(value, f"{prefix}{name}.")
+        else:
+            options[f"{prefix}{name}"] = json.loads(json.dumps(value, default=str))
+    return options
+
+
+def _describe(name: str, options: Mapping[str, Any]) -> str:
+    return f"--{name} {json.dumps(options[name])}" if name in options else f"no {name}"

@@ -1,0 +1,179 @@
+"""Executes a trial: a fit for each seed, one after the other."""
+
+import json
+import math
+import statistics
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from optuna.trial import FrozenTrial, TrialState
+
+from mnist_lightning.callbacks.save_history import FILE_NAME, Row, read_history
+from mnist_lightning.errors import UserError
+from mnist_lightning.runs.folder import find_runs
+from mnist_lightning.sweeps.fit_process import FitCommand, FitProcess, options_of
+from mnist_lightning.sweeps.settings import SEED, SweepSettings
+from mnist_lightning.sweeps.study import ClaimedTrial
+
+
+@dataclass(frozen=True)
+class FitResult:
+    """The result of a fit.
+
+    Args:
+        metrics: The content of ``results.json``.
+        history: The rows of ``history.csv``.
+    """
+
+    metrics: dict[str, Any]
+    history: list[Row]
+
+    def objective(self, name: str) -> float:
+        """Returns a metric of the best checkpoint.
+
+        Raises:
+            UserError: If the fit did not log it.
+        """
+        if name in self.metrics:
+            return float(self.metrics[name])
+        epoch = self.metrics.get("checkpoint_epoch")
+        row = next((row for row in self.history if row["epoch"] == epoch), {})
+        if name in row:
+            return row[name]
+        names = {name for name, value in self.metrics.items() if isinstance(value, float)}
+        names |= {name for row in self.history for name in row} - {"epoch", "step", "seconds"}
+        raise UserError(
+            f"--objective is {name!r}, which no fit logs; use one of {', '.join(sorted(names))}, "
+            "and another --name"
+        )
+
+
+def read_result(folder: Path) -> FitResult | None:
+    """Returns the result of a fit; None if it is not complete.
+
+    Args:
+        folder: The folder of the fit, with ``lightning_logs``.
+    """
+    for run in reversed(find_runs(folder)):
+        path = run / "results.json"
+        if path.exists():
+            metrics = json.loads(path.read_text(encoding="utf-8"))
+            return FitResult(metrics, read_history(run / FILE_NAME))
+    return None
+
+
+class TrialRunner:
+    """Executes a trial step by step, so that a process can execute several at the same time.
+
+    Args:
+        claimed: The trial.
+        settings: The settings of the sweep.
+        command: How to start its fits.
+        seed: Seed of its first fit.
+        slot: Which of the trials that are executed at the same time this is.
+    """
+
+    def __init__(
+        self,
+        claimed: ClaimedTrial,
+        settings: SweepSettings,
+        command: FitCommand,
+        seed: int,
+        slot: int,
+    ) -> None:
+        self.claimed = claimed
+        self.slot = slot
+        self._settings = settings
+        self._command = command
+        self._seed = seed
+        self._results: list[FitResult] = []
+        self._process: FitProcess | None = None
+        self._checked_rows = 0
+
+    def step(self) -> FrozenTrial | None:
+        """Starts the next fit if none is running.
+
+        Returns:
+            The trial if it has ended, or else None.
+        """
+        if self._process is not None:
+            exit_code = self._process.exit_code()  # before the history, which is complete then
+            if self._is_unpromising():
+                self._process.stop()
+                return self._tell(TrialState.PRUNED, reason="below the median")
+            if exit_code is None:
+                return None
+            if exit_code != 0:
+                return self._tell(TrialState.FAIL, reason=self._process.failure())
+            self._process = None
+        repeat = len(self._results)
+        if repeat == self._settings.repeats:
+            return self._complete()
+        folder = self.claimed.folder / f"repeat_{repeat}"
+        if result := read_result(folder):
+            self._results.append(result)
+            return self.step()
+        self._start(folder, repeat)
+        return None
+
+    def _start(self, folder: Path, repeat: int) -> None:
+        parameters = dict(self.claimed.parameters)
+        if SEED not in parameters:
+            parameters[SEED] = self._seed + repeat
+        is_tested = f"--test_after_fit={str(self._settings.test).lower()}"
+        options = [*options_of(parameters), is_tested]
+        self._process = FitProcess(folder, self._command, options, self.slot)
+
+    def _is_unpromising(self) -> bool:
+        """Reports the new epochs of the first fit to the pruner."""
+        if self._process is None or self._results:
+            return False
+        trial, reported = self.claimed.trial, self.claimed.reported_epochs
+        runs = find_runs(self._process.folder)
+        for row in read_history(runs[-1] / FILE_NAME)[self._checked_rows :] if runs else []:
+            self._checked_rows += 1
+            epoch, value = int(row["epoch"]), row.get(self._settings.objective, math.nan)
+            if not math.isfinite(value) or any(epoch < other for other in reported):
+                continue
+            if epoch not in reported:
+                trial.report(value, epoch)
+                reported.add(epoch)
+            if trial.should_prune():
+                return True
+        return False
+
+    def _complete(self) -> FrozenTrial:
+        objective = self._settings.objective
+        try:
+            values = [result.objective(objective) for result in self._results]
+        except UserError as error:
+            self._tell(TrialState.FAIL, reason=str(error))
+            raise
+        if not all(map(math.isfinite, values)):
+            return self._tell(TrialState.FAIL, reason=f"{objective} is not finite")
+        deviation = statistics.stdev(values) if len(values) > 1 else 0.0
+        return self._tell(
+            TrialState.COMPLETE,
+            statistics.fmean(values),
+            values=values,
+            standard_error=deviation / math.sqrt(len(values)),
+            metrics=[result.metrics for result in self._results],
+            seconds=sum(row["seconds"] for result in self._results for row in result.history),
+        )
+
+    def _tell(
+        self, state: TrialState, value: float | None = None, **attributes: Any
+    ) -> FrozenTrial:
+        return self.claimed.tell(state, value, **attributes)
+
+    def terminate(self) -> None:
+        """Asks the fit to stop; it resumes when the trial is claimed again."""
+        if self._process is not None:
+            self._process.terminate()
+
+    def close(self) -> None:
+        """Waits for the end of the fit, and releases the trial."""
+        if self._process is not None:
+            self._process.stop()
+        self.claimed.release()
