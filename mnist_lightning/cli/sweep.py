@@ -164,7 +164,8 @@ class SweepCLI(LightningCLI):
             )
         running = sum(trial.state == TrialState.RUNNING for trial in report.trials)
         if running:
-            print_line(f"{running} trials are being executed by other processes")
+            verb = "trial is" if running == 1 else "trials are"
+            print_line(f"{running} {verb} being executed by another process")
         write_atomically(
             sweep.folder / "results.json", (json.dumps(self.results, indent=2) + "\n").encode()
         )
