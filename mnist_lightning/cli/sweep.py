@@ -141,6 +141,7 @@ class SweepCLI(LightningCLI):
     def _report(self, sweep: Sweep, study: SweepStudy) -> None:
         report = SweepReport(study.study, self.settings, sweep.folder)
         if not report.ranking:
+            report.write(None)
             reasons = [trial.user_attrs.get("reason") for trial in report.trials]
             raise UserError(f"no trial is complete: {reasons[-1] if reasons else 'none started'}")
         best = report.ranking[0]
@@ -149,26 +150,19 @@ class SweepCLI(LightningCLI):
         config = difference(self._resolve(best.params), self._to_dict(defaults))
         report.write(config if is_choice else None)
         print_line(report.table())
-        self.results = {
-            "folder": str(sweep.folder),
-            "trial": best.number,
-            "parameters": best.params,
-            self.settings.objective: best.value,
-        }
-        if is_choice and self.settings.final:
-            metrics = sweep.train_final(best).metrics
-            self.results["final"] = metrics
+        self.results = report.results()
+        num_running = sum(trial.state == TrialState.RUNNING for trial in report.trials)
+        if num_running:
+            verb = "trial is" if num_running == 1 else "trials are"
+            print_line(f"{num_running} {verb} being executed by another process")
+        elif is_choice and self.settings.final:
+            metrics = self.results["final"] = sweep.train_final(best).metrics
             print_line(
                 f"Trial {best.number} was trained again with seed {metrics['seed']} and tested "
                 f"once: accuracy {metrics['test/acc']:.2%}, loss {metrics['test/loss']:.4f}"
             )
-        running = sum(trial.state == TrialState.RUNNING for trial in report.trials)
-        if running:
-            verb = "trial is" if running == 1 else "trials are"
-            print_line(f"{running} {verb} being executed by another process")
-        write_atomically(
-            sweep.folder / "results.json", (json.dumps(self.results, indent=2) + "\n").encode()
-        )
+        text = json.dumps(self.results, indent=2) + "\n"
+        write_atomically(sweep.folder / "results.json", text.encode())
         print_line(f"Sweep folder: {sweep.folder}")
 
 

@@ -72,7 +72,10 @@ class SweepReport:
     def table(self) -> str:
         """Returns the best settings as a table, or the mean over seeds."""
         if self.settings.only_seeds:
-            return "\n".join(self._means())
+            means = self.means.items()
+            lines = [f"  {name}  {format_mean(*values, name)}" for name, values in means]
+            title = f"Mean and standard deviation over {len(self.ranking)} seeds:"
+            return "\n".join([title, *lines])
         names, objective = list(self.settings.parsed_space), self.settings.objective
         rows = [["Trial", objective, *names]]
         for trial in self.ranking[:MAX_ROWS]:
@@ -88,14 +91,29 @@ class SweepReport:
             for row in rows
         )
 
-    def _means(self) -> Iterator[str]:
+    @property
+    def means(self) -> dict[str, tuple[float, float]]:
+        """Mean and standard deviation over all trials of each metric of the weights."""
         metrics = [trial.user_attrs["metrics"][0] for trial in self.ranking]
-        yield f"Mean and standard deviation over {len(metrics)} seeds:"
+        means = {}
         for name in SEED_METRICS:
-            values = [values[name] for values in metrics if name in values]
-            if values:
+            if values := [values[name] for values in metrics if name in values]:
                 deviation = statistics.stdev(values) if len(values) > 1 else 0.0
-                yield f"  {name}  {format_mean(statistics.fmean(values), deviation, name)}"
+                means[name] = statistics.fmean(values), deviation
+        return means
+
+    def results(self) -> dict[str, Any]:
+        """Returns the best trial, or the means over seeds, as in ``results.json``."""
+        results: dict[str, Any] = {"folder": str(self.folder)}
+        if self.settings.only_seeds:
+            results["seeds"] = len(self.ranking)
+            for name, (mean, deviation) in self.means.items():
+                results |= {name: mean, f"{name}_std": deviation}
+            return results
+        best = self.ranking[0]
+        results |= {"trial": best.number, "parameters": best.params}
+        results |= {self.settings.objective: best.value}
+        return results | {"standard_error": best.user_attrs["standard_error"]}
 
     def write(self, best_config: Mapping[str, Any] | None) -> None:
         """Writes all files.

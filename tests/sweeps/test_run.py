@@ -157,6 +157,21 @@ def test_trials_never_read_the_test_images(tmp_path: Path, simulated: type[Simul
     assert [options["test_after_fit"] for _, options in simulated.started[3:]] == ["true"] * 2
     assert {options["seed_everything"] for _, options in simulated.started[3:]} == {"1", "2"}
     assert "test/acc" in report.table()
+    assert report.results()["seeds"] == 2
+
+
+def test_mean_and_standard_deviation_over_seeds(
+    tmp_path: Path, simulated: type[SimulatedFit]
+) -> None:
+    simulated.score = staticmethod(lambda options, epoch: int(options["seed_everything"]) / 10)
+    report = sweep(tmp_path, space={"seed_everything": [1, 2, 6]}, sampler="grid", test=True)
+    results = report.results()
+    assert results["val/acc"] == pytest.approx(0.3)
+    assert results["val/acc_std"] == pytest.approx(math.sqrt(0.14 / 2))
+    assert results["test/acc"] == pytest.approx(0.15)
+    assert "  val/acc  30.00% ± 26.46%" in report.table().splitlines()
+    report.write(None)
+    assert not (report.folder / "best.yaml").exists()
 
 
 def test_a_failed_trial_does_not_end_the_sweep(
