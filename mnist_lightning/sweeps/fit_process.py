@@ -44,8 +44,7 @@ class FitCommand:
         variables = {name: value for name, value in os.environ.items() if name[:3] != "PL_"}
         variables["PYTHONPATH"] = os.pathsep.join(filter(None, sys.path))
         if self.jobs > 1:
-            threads = max(1, (os.cpu_count() or 1) // self.jobs)
-            variables["OMP_NUM_THREADS"] = str(threads)
+            variables["OMP_NUM_THREADS"] = str(max(1, torch.get_num_threads() // self.jobs))
             if count := torch.cuda.device_count():
                 visible = os.environ.get("CUDA_VISIBLE_DEVICES")
                 devices = visible.split(",") if visible else [str(i) for i in range(count)]

@@ -44,14 +44,15 @@ def import_class(path: str) -> Any:
     return value
 
 
-def _stop_with_parent() -> None:
+def stop_with_parent() -> None:
+    """Ends this process by SIGTERM as soon as its standard input is closed."""
     os.read(sys.stdin.fileno(), 1)  # a lock of sys.stdin would abort Python at exit
     os.kill(os.getpid(), signal.SIGTERM)
 
 
 def run() -> None:
     """Executes a command line whose first two arguments are the classes of model and data."""
-    Thread(target=_stop_with_parent, daemon=True).start()
+    Thread(target=stop_with_parent, daemon=True).start()
     from mnist_lightning.cli import main  # takes seconds
 
     model, data, *args = sys.argv[1:]
