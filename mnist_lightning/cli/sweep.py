@@ -2,9 +2,9 @@
 
 import json
 import logging
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import fields
-from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
@@ -25,9 +25,9 @@ from mnist_lightning.cli.summary import print_line
 from mnist_lightning.cli.trainer_defaults import TRAINER_DEFAULTS
 from mnist_lightning.cli.variables import errors_name_variables, options_of_environment
 from mnist_lightning.datamodule import MNISTDataModule
-from mnist_lightning.errors import InvalidArgumentError, UserError
+from mnist_lightning.errors import InvalidArgumentError, UsageError, UserError
 from mnist_lightning.files import write_atomically
-from mnist_lightning.sweeps.fit_process import options_of
+from mnist_lightning.sweeps.fit_process import IN_TRIAL, options_of
 from mnist_lightning.sweeps.report import SweepReport, difference
 from mnist_lightning.sweeps.run import Sweep
 from mnist_lightning.sweeps.settings import SweepSettings
@@ -57,6 +57,11 @@ class SweepCLI(LightningCLI):
         model_class: type[MNISTClassifier] = MNISTClassifier,
         datamodule_class: type[MNISTDataModule] = MNISTDataModule,
     ) -> None:
+        if IN_TRIAL in os.environ:
+            raise UsageError(
+                "a trial of a sweep cannot start a sweep; write the call below "
+                "if __name__ == '__main__':"
+            )
         own_classes = (model_class, datamodule_class) != (MNISTClassifier, MNISTDataModule)
         program = program_name(own_classes)
         self._classes = class_path(model_class), class_path(datamodule_class)
@@ -88,7 +93,9 @@ class SweepCLI(LightningCLI):
         with errors_name_variables("sweep", set(variables) - option_names):
             self._args = [*resolve_configs([*variables.values()]), *resolve_configs(args)]
             self.config = parser.parse_args(self._args)
-        self.settings = SweepSettings(**{name: self.config[name] for name in SETTINGS})
+        settings = {name: self.config[name] for name in SETTINGS}
+        settings["space"] = _without_namespaces(settings["space"])
+        self.settings = SweepSettings(**settings)
 
     @override
     def instantiate_classes(self) -> None:
@@ -130,20 +137,34 @@ class SweepCLI(LightningCLI):
 
     def _check_space(self) -> None:
         """Checks the names of all parameters, and that all values have the right type."""
-        space = self.settings.parsed_space
-        columns = [
-            [(name, value) for value in ([values.low] if isinstance(values, Range) else values)]
-            for name, values in space.items()
-        ]
-        for pairs in zip_longest(*columns):
-            self._resolve(dict(filter(None, pairs)))
+        columns = {
+            name: [values.low, values.high] if isinstance(values, Range) else values
+            for name, values in self.settings.parsed_space.items()
+        }
+        for row in range(max(map(len, columns.values()))):
+            try:
+                self._resolve(
+                    {name: column[min(row, len(column) - 1)] for name, column in columns.items()}
+                )
+            except UserError as error:
+                raise UsageError(f"--space: {error}") from error
+        trainer = self.config.trainer
+        for name in ("fast_dev_run", "barebones"):
+            if trainer[name]:
+                raise InvalidArgumentError(
+                    f"--trainer.{name}",
+                    trainer[name],
+                    "a sweep compares the results of complete fits",
+                )
 
     def _report(self, sweep: Sweep, study: SweepStudy) -> None:
         report = SweepReport(study.study, self.settings, sweep.folder)
         if not report.ranking:
             report.write(None)
-            reasons = [trial.user_attrs.get("reason") for trial in report.trials]
-            raise UserError(f"no trial is complete: {reasons[-1] if reasons else 'none started'}")
+            reason = next((t.user_attrs.get("reason") for t in report.trials[::-1]), "none ended")
+            raise UserError(
+                f"no trial is complete ({reason}); choose another --name, or delete {sweep.folder}"
+            )
         best = report.ranking[0]
         is_choice = not self.settings.only_seeds
         defaults = self.parser.parse_args([f"--space={json.dumps(self.settings.space)}"])
@@ -161,9 +182,22 @@ class SweepCLI(LightningCLI):
                 f"Trial {best.number} was trained again with seed {metrics['seed']} and tested "
                 f"once: accuracy {metrics['test/acc']:.2%}, loss {metrics['test/loss']:.4f}"
             )
+            if (count := len([*sweep.folder.glob("final_*")])) > 1:
+                print_line(f"NOTE: {count} settings of this sweep were tested, one after the other")
         text = json.dumps(self.results, indent=2) + "\n"
         write_atomically(sweep.folder / "results.json", text.encode())
         print_line(f"Sweep folder: {sweep.folder}")
+
+
+def _without_namespaces(value: Any) -> Any:
+    """Returns a value as in a config, where jsonargparse has made Namespaces of classes."""
+    if isinstance(value, Namespace):
+        return value.as_dict()
+    if isinstance(value, list):
+        return [_without_namespaces(item) for item in value]
+    if isinstance(value, dict):
+        return {name: _without_namespaces(item) for name, item in value.items()}
+    return value
 
 
 def _name(args: Sequence[str]) -> str:

@@ -21,29 +21,35 @@ Array = np.ndarray
 
 @STYLE
 def plot_trials(
-    values: Sequence[float], is_pruned: Sequence[bool], objective: str, maximize: bool
+    numbers: Sequence[int],
+    values: Sequence[float],
+    is_pruned: Sequence[bool],
+    objective: str,
+    maximize: bool,
 ) -> Figure:
     """Plots the objective of each trial and the best value so far.
 
     Args:
-        values: Objective of each of at least one trial, in the order of their numbers, which start
-            at 0; NaN or infinite for a failed trial. Accuracies are in [0, 1].
+        numbers: Number of each of at least one trial, ascending.
+        values: Objective of each trial; NaN or infinite for a failed trial. Accuracies are in
+            [0, 1].
         is_pruned: Whether each trial was pruned. Pruned trials are never the best one.
         objective: Name of the metric; if its last part is ``acc``, it is shown in per cent.
         maximize: Whether higher values are better.
     """
     y, pruned = np.where(np.isfinite(values), values, nan), np.array(is_pruned, dtype=bool)
-    is_failed, numbers = np.isnan(y), np.arange(len(y))
+    is_failed, x = np.isnan(y), np.array(numbers)
     is_complete = ~is_failed & ~pruned
     title = "Optimization history" + (" (pruned trials are grey)" if pruned.any() else "")
     figure, (axes,) = new_figure(title, 3.8)
     if is_complete.any():
         best_so_far = (np.maximum if maximize else np.minimum).accumulate(y[is_complete])
-        axes.step(numbers[is_complete], best_so_far, VERMILION, where="post", label="best so far")
-    _draw_trials(axes, numbers, y, np.where(pruned, "0.6", BLUE), is_complete, objective, maximize)
+        axes.step(x[is_complete], best_so_far, VERMILION, where="post", label="best so far")
+    colours = np.where(pruned, "0.6", BLUE)
+    _draw_trials(axes, x, y, colours, is_complete, numbers, objective, maximize)
     if is_failed.any():
         bottom, transform = np.full(is_failed.sum(), 0.04), axes.get_xaxis_transform()
-        axes.plot(numbers[is_failed], bottom, "x", color="0.3", transform=transform, label="failed")
+        axes.plot(x[is_failed], bottom, "x", color="0.3", transform=transform, label="failed")
     axes.set(xlabel="trial", ylabel=shorten(objective, 28))
     axes.xaxis.set_major_locator(MaxNLocator(8, integer=True, min_n_ticks=1))
     handles, _ = axes.get_legend_handles_labels()
@@ -70,6 +76,7 @@ def plot_importances(importances: Mapping[str, float]) -> Figure:
 
 @STYLE
 def plot_slices(
+    numbers: Sequence[int],
     parameters: Mapping[str, Sequence[object]],
     values: Sequence[float],
     objective: str,
@@ -79,6 +86,7 @@ def plot_slices(
     """Plots the objective over each hyperparameter, in one panel for each.
 
     Args:
+        numbers: Number of each trial, ascending.
         parameters: For each of at least one hyperparameter, its value in each trial. Values that
             are not all finite numbers are categories.
         values: Objective of each trial, as in ``plot_trials``; failed trials are left out.
@@ -94,7 +102,8 @@ def plot_slices(
     for axes, (name, settings) in zip(panels, parameters.items(), strict=False):
         x = _set_x_axis(axes, settings, name in log_scaled)
         axes.set_xlabel(shorten(name, 72 // columns), size=7)
-        _draw_trials(axes, x, y, colormaps["Blues"](colours), ~np.isnan(y), objective, maximize)
+        blues = colormaps["Blues"](colours)
+        _draw_trials(axes, x, y, blues, ~np.isnan(y), numbers, objective, maximize)
     for axes in panels[len(parameters) :]:
         axes.remove()
     figure.supylabel(shorten(objective, 28), size="medium")
@@ -142,7 +151,14 @@ def plot_mean_curves(
 
 
 def _draw_trials(
-    axes: Axes, x: Array, y: Array, colours: Array, is_complete: Array, metric: str, maximize: bool
+    axes: Axes,
+    x: Array,
+    y: Array,
+    colours: Array,
+    is_complete: Array,
+    numbers: Sequence[int],
+    metric: str,
+    maximize: bool,
 ) -> None:
     """Draws trials as points, much worse ones as arrows at the edge, and the best one as a star."""
     choose, is_logged = max if maximize else min, ~np.isnan(y)
@@ -161,7 +177,7 @@ def _draw_trials(
             axes.scatter(x[mask], inside[mask], 40, colours[mask], label=label, zorder=3, **style)
     if is_complete.any():
         trial = np.flatnonzero(is_complete & (y == best))[0]
-        label = f"best: trial {trial}, {format_metric(best, metric)}"
+        label = f"best: trial {numbers[trial]}, {format_metric(best, metric)}"
         axes.plot(x[trial], best, "*", color=VERMILION, ms=13, zorder=4, label=label, clip_on=False)
 
 

@@ -5,6 +5,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +18,7 @@ from mnist_lightning.errors import UserError
 from mnist_lightning.runs.folder import find_runs
 from mnist_lightning.sweeps.space import to_text
 
+IN_TRIAL = "MNIST_LIGHTNING_IN_TRIAL"  # an environment variable
 SECONDS_TO_STOP = 4.0
 SECONDS_TO_UNLOCK = 30.0
 
@@ -42,6 +44,7 @@ class FitCommand:
             slot: Which of the fits that are executed at the same time this is.
         """
         variables = {name: value for name, value in os.environ.items() if name[:3] != "PL_"}
+        variables[IN_TRIAL] = "1"
         variables["PYTHONPATH"] = os.pathsep.join(filter(None, sys.path))
         if self.jobs > 1:
             variables["OMP_NUM_THREADS"] = str(max(1, torch.get_num_threads() // self.jobs))
@@ -74,6 +77,7 @@ class FitProcess:
         module = [sys.executable, "-m", "mnist_lightning.sweeps.trial", *command.classes]
         self._output = folder / "output.txt"
         with self._output.open("ab") as file:
+            self._start_of_output = file.tell()
             self._process = subprocess.Popen(
                 [*module, "fit", *args, root],
                 stdin=subprocess.PIPE,
@@ -114,8 +118,9 @@ class FitProcess:
         code = self._process.returncode
         if code < 0:
             reason = f"killed by {signal.Signals(-code).name}"
-            return f"{reason}, perhaps because of lacking memory" if code == -9 else reason
-        lines = self._output.read_text(encoding="utf-8", errors="replace").split("\n")
+            return f"{reason}, perhaps out of memory" if code == -9 else reason
+        output = self._output.read_bytes()[self._start_of_output :]
+        lines = output.decode(errors="replace").split("\n")
         errors = [line.removeprefix("error: ") for line in lines if line.startswith("error: ")]
         last_lines = [line for line in lines if line.strip()]
         return (errors or last_lines or [f"exit status {code}"])[-1].strip()
@@ -125,11 +130,16 @@ class FitProcess:
         if self._process.poll() is None:
             self._process.terminate()
 
-    def stop(self) -> None:
-        """Stops the process, by force if it does not end by itself."""
+    def stop(self, deadline: float | None = None) -> None:
+        """Stops the process, by force if it does not end by itself.
+
+        Args:
+            deadline: Until when to wait for it, as ``time.monotonic()``.
+        """
         self.terminate()
+        now = time.monotonic()
         try:
-            self._process.wait(SECONDS_TO_STOP)
+            self._process.wait(SECONDS_TO_STOP if deadline is None else max(0.0, deadline - now))
         except subprocess.TimeoutExpired:
             self._process.kill()
             self._process.wait()

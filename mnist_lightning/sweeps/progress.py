@@ -10,7 +10,7 @@ from mnist_lightning.figures.metric_axis import format_metric
 from mnist_lightning.sweeps.settings import SweepSettings
 from mnist_lightning.sweeps.space import to_text
 
-STATES = {
+STATE_NAMES = {
     TrialState.COMPLETE: "complete",
     TrialState.FAIL: "failed",
     TrialState.PRUNED: "pruned",
@@ -90,7 +90,7 @@ class Progress:
             trials: All trials of the sweep.
         """
         objective = self._settings.objective
-        outcome = f"{STATES[trial.state]}: {trial.user_attrs.get('reason')}"
+        outcome = f"{STATE_NAMES[trial.state]}: {trial.user_attrs.get('reason')}"
         if trial.state == TrialState.COMPLETE:
             error = trial.user_attrs["standard_error"] if self._settings.repeats > 1 else None
             outcome = f"{objective} {format_mean(objective_of(trial), error, objective)}"

@@ -3,7 +3,7 @@
 import csv
 import io
 import statistics
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,7 +11,7 @@ from typing import Any
 import yaml
 from matplotlib.figure import Figure
 from optuna import Study
-from optuna.importance import get_param_importances
+from optuna.importance import PedAnovaImportanceEvaluator, get_param_importances
 from optuna.trial import FrozenTrial, TrialState
 
 from mnist_lightning.figures.publish import render_png
@@ -23,7 +23,7 @@ from mnist_lightning.figures.sweep import (
 )
 from mnist_lightning.files import write_atomically
 from mnist_lightning.sweeps.progress import (
-    STATES,
+    STATE_NAMES,
     format_mean,
     format_value,
     objective_of,
@@ -34,6 +34,7 @@ from mnist_lightning.sweeps.space import Range
 from mnist_lightning.sweeps.trial_runner import read_result
 
 MAX_ROWS = 5
+MIN_TRIALS_FOR_IMPORTANCE = 10
 COLUMNS = ("trial", "state", "objective", "standard_error", "seconds")
 SEED_METRICS = ("val/acc", "val/loss", "test/acc", "test/loss")
 
@@ -65,19 +66,21 @@ class SweepReport:
     @property
     def importances(self) -> dict[str, float]:
         """How much each parameter matters (PED-ANOVA; Watanabe et al., 2023), 1 in total."""
-        if len(self.ranking) < 2 or self.settings.only_seeds:
+        values = {trial.value for trial in self.ranking}
+        is_informative = len(self.ranking) >= MIN_TRIALS_FOR_IMPORTANCE and len(values) > 1
+        if not is_informative or len(self.settings.parsed_space) < 2:
             return {}
-        return get_param_importances(self.study)
+        return get_param_importances(self.study, evaluator=PedAnovaImportanceEvaluator())
 
     def table(self) -> str:
         """Returns the best settings as a table, or the mean over seeds."""
         if self.settings.only_seeds:
             means = self.means.items()
-            lines = [f"  {name}  {format_mean(*values, name)}" for name, values in means]
+            lines = [f"  {name:<9}  {format_mean(*values, name)}" for name, values in means]
             title = f"Mean and standard deviation over {len(self.ranking)} seeds:"
             return "\n".join([title, *lines])
         names, objective = list(self.settings.parsed_space), self.settings.objective
-        rows = [["Trial", objective, *names]]
+        rows = [["Trial", objective, *_short_names(names)]]
         for trial in self.ranking[:MAX_ROWS]:
             error = trial.user_attrs["standard_error"] if self.settings.repeats > 1 else None
             value = format_mean(objective_of(trial), error, objective)
@@ -126,7 +129,7 @@ class SweepReport:
             text = f"# Trial {self.ranking[0].number} of the sweep {self.folder.name}.\n"
             text += yaml.safe_dump(dict(best_config), sort_keys=False)
             write_atomically(self.folder / "best.yaml", text.encode())
-        for name, figure in self._figures():
+        for name, figure in self.figures():
             write_atomically(self.folder / f"{name}.png", render_png(figure))
 
     def _to_csv(self) -> str:
@@ -141,7 +144,7 @@ class SweepReport:
             writer.writerow(
                 [
                     trial.number,
-                    STATES[trial.state],
+                    STATE_NAMES[trial.state],
                     "" if trial.value is None else trial.value,
                     attributes.get("standard_error", ""),
                     attributes.get("seconds", ""),
@@ -152,32 +155,32 @@ class SweepReport:
             )
         return file.getvalue()
 
-    def _figures(self) -> Iterator[tuple[str, Figure]]:
+    def figures(self) -> Iterator[tuple[str, Figure]]:
+        """Yields the name of each figure, and the figure."""
         settings, objective = self.settings, self.settings.objective
         if curves := self._curves():
             yield "curves", plot_mean_curves(curves, objective)
         if settings.only_seeds or not self.trials:
             return
         ended = [trial for trial in self.trials if trial.state.is_finished()]
+        numbers = [trial.number for trial in ended]
         values = [objective_of(trial) for trial in ended]
         is_pruned = [trial.state == TrialState.PRUNED for trial in ended]
-        yield "trials", plot_trials(values, is_pruned, objective, settings.maximize)
+        yield "trials", plot_trials(numbers, values, is_pruned, objective, settings.maximize)
         if importances := self.importances:
             yield "importances", plot_importances(importances)
-        space = settings.parsed_space
-        if self.ranking:
+        complete = sorted(self.ranking, key=lambda trial: trial.number)
+        if complete:
+            space = settings.parsed_space.items()
             yield (
                 "slices",
                 plot_slices(
-                    {name: [trial.params[name] for trial in self.ranking] for name in space},
-                    [objective_of(trial) for trial in self.ranking],
+                    [trial.number for trial in complete],
+                    {name: [trial.params[name] for trial in complete] for name, _ in space},
+                    [objective_of(trial) for trial in complete],
                     objective,
                     settings.maximize,
-                    [
-                        name
-                        for name, values in space.items()
-                        if isinstance(values, Range) and values.log
-                    ],
+                    [name for name, values in space if isinstance(values, Range) and values.log],
                 ),
             )
 
@@ -194,6 +197,12 @@ class SweepReport:
                 if any(value == value for value in curve):
                     curves.setdefault(label, []).append(curve)
         return curves
+
+
+def _short_names(names: Sequence[str]) -> list[str]:
+    """Returns the last parts of dotted names, or the names themselves if these are ambiguous."""
+    short_names = [name.rpartition(".")[2] for name in names]
+    return short_names if len(set(short_names)) == len(names) else list(names)
 
 
 def difference(config: Mapping[str, Any], defaults: Mapping[str, Any]) -> dict[str, Any]:

@@ -3,7 +3,7 @@
 import math
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -14,9 +14,15 @@ from optuna.trial import FrozenTrial
 
 from mnist_lightning.errors import UserError
 from mnist_lightning.runs.folder import LOGS
-from mnist_lightning.sweeps.fit_process import FitCommand, FitProcess, options_of
+from mnist_lightning.sweeps.fit_process import (
+    SECONDS_TO_STOP,
+    FitCommand,
+    FitProcess,
+    options_of,
+)
 from mnist_lightning.sweeps.progress import Progress
 from mnist_lightning.sweeps.settings import SEED, SweepSettings
+from mnist_lightning.sweeps.space import Range
 from mnist_lightning.sweeps.storage import open_storage, storage_errors
 from mnist_lightning.sweeps.study import SweepStudy
 from mnist_lightning.sweeps.trial_runner import FitResult, TrialRunner, read_result
@@ -59,21 +65,18 @@ class Sweep:
         Raises:
             UserError: If the storage cannot be used, or the name belongs to another sweep.
         """
-        self.folder.mkdir(parents=True, exist_ok=True)
         journal = self.folder / "journal.log"
-        try:
-            storage = open_storage(self.settings.storage, journal)
-        except UserError:
-            with suppress(OSError):  # not empty
-                self.folder.rmdir()
-            raise
-        with storage_errors(self.settings.storage, journal):
+        if self.settings.storage is None:
+            self.folder.mkdir(parents=True, exist_ok=True)
+        storage = open_storage(self.settings.storage, journal)
+        self.folder.mkdir(parents=True, exist_ok=True)
+        with storage_errors(self.settings.storage):
             study = SweepStudy(storage, self.settings, self.folder, self.seed)
-            study.check_config({**self.config, **asdict(self.settings)})
+            study.check_config({**self.config, **asdict(self.settings), "classes": self.classes})
             yield study
 
     def execute(self, study: SweepStudy, print_line: Callable[[str], None]) -> None:
-        """Executes trials until all have ended or the time is over.
+        """Executes trials until all have ended, or until the timeout.
 
         Args:
             study: The study.
@@ -105,8 +108,9 @@ class Sweep:
         finally:
             for runner in runners:
                 runner.terminate()
+            deadline = time.monotonic() + SECONDS_TO_STOP
             for runner in runners:
-                runner.close()
+                runner.close(deadline)
 
     def train_final(self, best: FrozenTrial) -> FitResult:
         """Trains the best setting with a seed that no trial used, and tests it once.
@@ -119,10 +123,8 @@ class Sweep:
         with FileLock(folder / ".lock"):
             if result := read_result(folder):
                 return result
-            parameters = {SEED: self.seed + self.settings.repeats, **best.params}
-            process = FitProcess(
-                folder, self._command(1), [*options_of(parameters), "--test_after_fit=true"], 0
-            )
+            options = {**best.params, SEED: self._unused_seed(), "test_after_fit": True}
+            process = FitProcess(folder, self._command(1), options_of(options), 0)
             try:
                 while process.exit_code() is None:
                     time.sleep(POLL_SECONDS)
@@ -131,6 +133,12 @@ class Sweep:
             if result := read_result(folder):
                 return result
             raise UserError(f"the final training failed: {process.failure()}")
+
+    def _unused_seed(self) -> int:
+        values = self.settings.parsed_space.get(SEED, [])
+        used = values.grid() if isinstance(values, Range) else values
+        seed = self.seed + self.settings.repeats
+        return max([seed - 1, *(int(value or 0) for value in used)]) + 1
 
     def _command(self, jobs: int) -> FitCommand:
         return FitCommand(self.classes, yaml.safe_dump(self.config), jobs)

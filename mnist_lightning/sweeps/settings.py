@@ -1,7 +1,8 @@
 """The options of a sweep."""
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
+from functools import cached_property
 from typing import Any, Literal
 
 from mnist_lightning.errors import InvalidArgumentError, check_integer, check_number
@@ -9,6 +10,7 @@ from mnist_lightning.sweeps.space import Sampler, Space, grid_size, parse_space
 
 DEFAULT_TRIALS = 20
 SEED = "seed_everything"
+RESERVED_OPTIONS = {"ckpt_path", "config", "test_after_fit", "trainer.default_root_dir"}
 
 
 @dataclass(frozen=True)
@@ -25,7 +27,7 @@ class SweepSettings:
             combinations.
         repeats: Number of seeds for each setting; the score is their mean.
         objective: A metric that fit logs; its value is that of the best checkpoint.
-        mode: Whether the objective is minimized; by default if its name contains loss.
+        mode: Direction of the objective; by default min if its name contains loss.
         prune: Whether to stop a trial whose objective is below the median of the earlier ones.
         final: Whether to train the best setting again at the end and test it once.
         test: Whether to test each trial; only if seed_everything is the only option in the space.
@@ -73,11 +75,16 @@ class SweepSettings:
             raise InvalidArgumentError(
                 "--repeats", self.repeats, f"the space contains {SEED}; remove one of the two"
             )
-        for name in ("test_after_fit", "ckpt_path", "trainer.default_root_dir"):
-            if name in parsed:
-                raise InvalidArgumentError("--space", name, "the sweep sets this option itself")
+        if self.final and set(parsed) == {SEED}:
+            raise InvalidArgumentError(
+                "--final", True, f"the space contains nothing but {SEED}; use --test true"
+            )
+        own_options = {field.name for field in fields(self)} | RESERVED_OPTIONS
+        for name in parsed:
+            if name in own_options:
+                raise InvalidArgumentError("--space", name, "it must be an option of a single fit")
 
-    @property
+    @cached_property
     def parsed_space(self) -> Space:
         """The search space."""
         return parse_space(self.space)
@@ -91,7 +98,8 @@ class SweepSettings:
     def total_trials(self) -> int:
         """Number of trials."""
         if self.sampler == "grid":
-            return min(self.trials or 10**6, grid_size(self.parsed_space))
+            size = grid_size(self.parsed_space)
+            return min(self.trials or size, size)
         return self.trials or DEFAULT_TRIALS
 
     @property

@@ -1,6 +1,7 @@
 """The search space of a sweep, and the parameters of each trial."""
 
 import json
+import math
 import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -9,11 +10,12 @@ from typing import Any, Literal
 from optuna import Study, Trial
 from optuna.samplers import BaseSampler, GridSampler, RandomSampler, TPESampler
 
-from mnist_lightning.errors import InvalidArgumentError
+from mnist_lightning.errors import InvalidArgumentError, check
 
 Choice = None | bool | int | float | str
 Sampler = Literal["tpe", "random", "grid"]
 KEYS = {"low", "high", "step", "log"}
+MAX_GRID_SIZE = 100_000
 
 
 @dataclass(frozen=True)
@@ -30,13 +32,19 @@ class Range:
         """Whether the numbers are integers."""
         return all(isinstance(value, int) for value in (self.low, self.high, self.step or 1))
 
-    def grid(self) -> list[float] | None:
-        """Returns all numbers of the range; None if it is continuous."""
+    @property
+    def count(self) -> int | None:
+        """The number of values; None if the range is continuous."""
         step = self.step or (1 if self.is_integer and not self.log else None)
-        if step is None:
-            return None
-        count = int((self.high - self.low) / step + 1e-9) + 1
-        return [self.low + i * step for i in range(count)]
+        return None if step is None else int((self.high - self.low) / step + 1e-9) + 1
+
+    def value(self, index: int) -> float:
+        """Returns a value of a range that is not continuous."""
+        return round(self.low + index * (self.step or 1), 12)  # as it is written
+
+    def grid(self) -> list[float]:
+        """Returns all values of a range that is not continuous."""
+        return [self.value(index) for index in range(self.count or 0)]
 
 
 Space = dict[str, list[Choice] | Range]
@@ -53,16 +61,16 @@ def parse_space(space: Mapping[str, Any]) -> Space:
     Raises:
         InvalidArgumentError: If a list or a range is empty or not valid; the message names it.
     """
-    if not space:
+    if not isinstance(space, Mapping) or not space:
         raise InvalidArgumentError(
-            "--space",
-            dict(space),
-            "name at least one option of fit, such as {model.dropout: [0.0, 0.2]}",
+            "--space", space, "name at least one option of fit, such as {model.dropout: [0.0, 0.2]}"
         )
-    return {name.lstrip("-"): _parse_values(name, values) for name, values in space.items()}
+    return {str(name).lstrip("-"): _parse_values(name, values) for name, values in space.items()}
 
 
-def _parse_values(name: str, values: Any) -> list[Choice] | Range:
+def _parse_values(name: Any, values: Any) -> list[Choice] | Range:
+    if not isinstance(name, str):
+        raise InvalidArgumentError("--space", name, "it must be the dotted name of an option")
     name = f"--space {name}"
     if isinstance(values, list) and values:
         choices = [value if isinstance(value, Choice) else json.dumps(value) for value in values]
@@ -73,22 +81,25 @@ def _parse_values(name: str, values: Any) -> list[Choice] | Range:
         raise InvalidArgumentError(
             name,
             values,
-            "it must be a non-empty list, or a range such as {low: 0.0001, high: 0.01, log: true}",
+            "it must be a non-empty list, or a range such as {low: 0.0001, high: 0.01, log: true}; "
+            "names are dotted, such as model.dropout",
         )
+    log = values.get("log", False)
+    check(f"{name}.log", log, lambda value: isinstance(value, bool), "it must be true or false")
+    numbers = {key: _to_number(name, value) for key, value in values.items() if key != "log"}
+    _check_range(name, Range(**numbers, log=log))
+    return Range(**numbers, log=log)
+
+
+def _to_number(name: str, value: Any) -> Any:
     try:
-        numbers = Range(**{key: _to_number(value) for key, value in values.items()})
-    except ValueError as error:
-        raise InvalidArgumentError(name, values, f"it must consist of numbers ({error})") from None
-    _check_range(name, numbers)
-    return numbers
-
-
-def _to_number(value: Any) -> Any:
-    if isinstance(value, str):  # YAML reads 1e-4, without a decimal point, as a text
-        return float(value)
-    if value is None or not isinstance(value, int | float):
-        raise ValueError(f"{value!r} is not a number")
-    return value
+        # YAML reads 1e-4, without a decimal point, as a text.
+        number = float(value) if isinstance(value, str) else value
+        if not isinstance(number, bool) and math.isfinite(number):
+            return number
+    except (TypeError, ValueError):
+        pass
+    raise InvalidArgumentError(name, value, "a range must consist of finite numbers")
 
 
 def _check_range(name: str, values: Range) -> None:
@@ -113,24 +124,23 @@ def grid_size(space: Space) -> int:
     """Returns the number of combinations of all values.
 
     Raises:
-        InvalidArgumentError: If the space contains a continuous range.
+        InvalidArgumentError: If the space contains a continuous range, or too many combinations.
     """
-    size = 1
-    for values in _grid(space).values():
-        size *= len(values)
-    return size
-
-
-def _grid(space: Space) -> dict[str, list[Any]]:
-    grid: dict[str, list[Any]] = {}
-    for name, values in space.items():
-        numbers = values.grid() if isinstance(values, Range) else list(values)
-        if numbers is None:
+    counts = {
+        name: values.count if isinstance(values, Range) else len(values)
+        for name, values in space.items()
+    }
+    for name, count in counts.items():
+        if count is None:
             raise InvalidArgumentError(
-                "--sampler", "grid", f"the range of {name} is continuous; add a step to it"
+                "--sampler", "grid", f"the range of {name} is continuous; use a list or a step"
             )
-        grid[name] = numbers
-    return grid
+    size = math.prod(count or 1 for count in counts.values())
+    if size > MAX_GRID_SIZE:
+        raise InvalidArgumentError(
+            "--sampler", "grid", f"the space has {size:,} combinations; use the sampler random"
+        )
+    return size
 
 
 def create_sampler(sampler: Sampler, space: Space, seed: int, number: int) -> BaseSampler:
@@ -146,7 +156,11 @@ def create_sampler(sampler: Sampler, space: Space, seed: int, number: int) -> Ba
         number: Number of the trial.
     """
     if sampler == "grid":
-        return GridSampler(_grid(space), seed=seed)
+        grid = {
+            name: values.grid() if isinstance(values, Range) else values
+            for name, values in space.items()
+        }
+        return GridSampler(grid, seed=seed)
     if sampler == "tpe":
         return TPESampler(seed=_derive_seed(seed, number))
     return RandomSampler(seed=_derive_seed(seed, number))
@@ -161,13 +175,15 @@ def suggest_parameters(study: Study, trial: Trial, space: Space, seed: int) -> d
             study.sampler = RandomSampler(seed=_derive_seed(seed, trial.number, name))
         if not isinstance(values, Range):
             parameters[name] = trial.suggest_categorical(name, values)
-        elif values.is_integer:
-            low, high, step = (int(value) for value in (values.low, values.high, values.step or 1))
-            parameters[name] = trial.suggest_int(name, low, high, step=step, log=values.log)
-        else:
-            parameters[name] = trial.suggest_float(
-                name, values.low, values.high, step=values.step, log=values.log
+            continue
+        low, step, log = values.low, values.step, values.log
+        high = values.high if values.count is None else values.value(values.count - 1)
+        if values.is_integer:
+            parameters[name] = trial.suggest_int(
+                name, int(low), int(high), step=int(step or 1), log=log
             )
+        else:
+            parameters[name] = trial.suggest_float(name, low, high, step=step, log=log)
     return parameters
 
 

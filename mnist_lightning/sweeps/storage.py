@@ -1,6 +1,5 @@
 """The storage of a sweep's trials: a journal in its folder, or a database."""
 
-import json
 import os
 import re
 from collections.abc import Iterator
@@ -15,6 +14,8 @@ from sqlalchemy.exc import ArgumentError, SQLAlchemyError
 from typing_extensions import override
 
 from mnist_lightning.errors import InvalidArgumentError, UserError
+
+DAMAGE = (AssertionError, AttributeError, IndexError, KeyError, TypeError, ValueError)
 
 
 class _JournalLock(JournalFileOpenLock):
@@ -63,56 +64,50 @@ def open_storage(url: str | None, journal: Path) -> BaseStorage:
     Raises:
         UserError: If the storage cannot be opened or read.
     """
-    with storage_errors(url, journal):
-        if url is None:
+    if url is None:
+        try:
             return JournalStorage(JournalFileBackend(str(journal), _JournalLock(journal)))
+        except DAMAGE as error:
+            raise UserError(
+                f"the journal {journal} is damaged; restore it from a backup, or choose another "
+                "--name"
+            ) from error
+    try:
         if url.startswith("redis"):
             return JournalStorage(JournalRedisBackend(url))
         return get_storage(RDBStorage(url))
+    except (ImportError, ValueError, StorageInternalError, SQLAlchemyError) as error:
+        cause = error.__cause__ or error
+        if isinstance(cause, ModuleNotFoundError):
+            requirement = f"it requires the package {cause.name}; install it"
+            raise InvalidArgumentError("--storage", hide_password(url), requirement) from error
+        if isinstance(cause, ArgumentError | ImportError | ValueError):
+            raise InvalidArgumentError("--storage", hide_password(url), str(cause)) from error
+        raise UserError(
+            f"cannot open the storage {hide_password(url)} ({_reason(cause)})"
+        ) from error
 
 
 @contextmanager
-def storage_errors(url: str | None, journal: Path) -> Iterator[None]:
-    """Describes errors of the storage in one sentence.
+def storage_errors(url: str | None) -> Iterator[None]:
+    """Describes errors of a database that was opened in one sentence.
 
     Args:
         url: See ``open_storage``.
-        journal: See ``open_storage``.
     """
     try:
         yield
-    except (ImportError, StorageInternalError, SQLAlchemyError) as error:
-        if url is None:
-            raise
-        cause = error.__cause__ or error
-        reason = str(getattr(cause, "orig", None) or cause).strip().splitlines()[0]
-        if isinstance(cause, ModuleNotFoundError):
-            requirement = f"it requires a package; run: pip install {cause.name}"
-            raise InvalidArgumentError("--storage", hide_password(url), requirement) from error
-        if isinstance(cause, ArgumentError | ImportError):
-            raise InvalidArgumentError("--storage", hide_password(url), reason) from error
+    except (StorageInternalError, SQLAlchemyError) as error:
         raise UserError(
-            f"the storage {hide_password(url)} failed ({reason}); the same command continues "
-            "the sweep"
-        ) from error
-    except (json.JSONDecodeError, KeyError, ValueError) as error:
-        if isinstance(error, UserError) or url is not None or not _is_damaged(journal):
-            raise
-        raise UserError(
-            f"the journal {journal} is damaged; restore it from a backup, or choose another --name"
+            f"the storage {hide_password(url or '')} failed ({_reason(error.__cause__ or error)}); "
+            "the same command continues the sweep"
         ) from error
 
 
-def _is_damaged(journal: Path) -> bool:
-    try:
-        for line in journal.read_bytes().splitlines():
-            if "op_code" not in json.loads(line):
-                return True
-    except ValueError:
-        return True
-    return False
+def _reason(error: BaseException) -> str:
+    return str(getattr(error, "orig", None) or error).strip().splitlines()[0]
 
 
 def hide_password(url: str) -> str:
-    """Returns a URL without its password."""
-    return re.sub(r"(://[^:/@]*):[^@]*@", r"\1:***@", url)
+    """Returns a URL without user, password and query."""
+    return re.sub(r"(?<=://).*@|\?.*", "", url)

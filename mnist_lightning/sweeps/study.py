@@ -17,7 +17,7 @@ from mnist_lightning.errors import UserError
 from mnist_lightning.sweeps.settings import SweepSettings
 from mnist_lightning.sweeps.space import Choice, create_sampler, suggest_parameters
 
-FOLDER = "folder"  # the attribute of a trial that names the folder of the sweep it belongs to
+FOLDER_ATTRIBUTE = "folder"  # of a trial: the folder of the sweep that executes it
 FIRST_PRUNED_EPOCH = 2
 # Options that may differ between the machines of a sweep, or when it is continued.
 FREE_OPTIONS = {
@@ -27,7 +27,7 @@ FREE_OPTIONS = {
 
 
 class ClaimedTrial:
-    """A trial that this process executes, until it is told or released.
+    """A trial that this process executes until its result is saved, or it is released.
 
     Attributes:
         trial: The trial in the study.
@@ -50,6 +50,11 @@ class ClaimedTrial:
     def number(self) -> int:
         """Number of the trial, from 0."""
         return self.trial.number
+
+    def other_trials(self) -> list[FrozenTrial]:
+        """Returns the other trials of the study."""
+        trials = self.trial.study.get_trials(deepcopy=False)
+        return [trial for trial in trials if trial.number != self.number]
 
     def tell(self, state: TrialState, value: float | None = None, **attributes: Any) -> FrozenTrial:
         """Saves the result of the trial, and releases it.
@@ -144,6 +149,11 @@ class SweepStudy:
         study = self.study
         with self._lock:
             if "options" not in study.user_attrs:
+                if any(self._folder.glob("*trial_*")):
+                    raise UserError(
+                        f"{self._folder} contains trials of another storage; delete it, or choose "
+                        "another --name"
+                    )
                 study.set_user_attr("options", options)
         saved = study.user_attrs["options"]
         for name in {**saved, **options}:
@@ -162,9 +172,11 @@ class SweepStudy:
         with self._lock:
             trials = self.trials
             for trial in trials:
-                is_ours = trial.user_attrs.get(FOLDER) == self._id
+                is_ours = trial.user_attrs.get(FOLDER_ATTRIBUTE) == self._id
                 if trial.state == TrialState.RUNNING and is_ours:
-                    lock = FileLock(self._trial_folder(trial.number) / ".lock")
+                    folder = self._trial_folder(trial.number)
+                    folder.mkdir(exist_ok=True)  # the process may have been killed before
+                    lock = FileLock(folder / ".lock")
                     try:
                         lock.acquire(blocking=False)
                     except Timeout:
@@ -176,7 +188,7 @@ class SweepStudy:
 
     def _create(self) -> ClaimedTrial | None:
         study_id = self._storage.get_study_id_from_name(self._folder.name)
-        template = create_trial(state=TrialState.RUNNING, user_attrs={FOLDER: self._id})
+        template = create_trial(state=TrialState.RUNNING, user_attrs={FOLDER_ATTRIBUTE: self._id})
         trial_id = self._storage.create_new_trial(study_id, template)
         number = self._storage.get_trial_number_from_id(trial_id)
         folder = self._trial_folder(number)

@@ -25,9 +25,9 @@ def class_path(cls: type) -> str:
     if module == "__main__":  # another process imports the program by its name
         main = sys.modules["__main__"]
         spec, file = main.__spec__, getattr(main, "__file__", None)
-        module = spec.name if spec else Path(file or "").stem
+        module = spec.name if spec else Path(file or "").stem.replace(".", "-")
     path = f"{module}:{cls.__qualname__}"
-    if "<locals>" in path or module in ("", "__main__"):
+    if "<locals>" in path or not module.replace(".", "_").isidentifier():
         raise UserError(
             f"the trials of a sweep cannot import {cls.__qualname__}; define it in a module, "
             "outside of functions and notebooks"

@@ -1,7 +1,9 @@
 """Executes a trial: a fit for each seed, one after the other."""
 
+import errno
 import json
 import math
+import os
 import statistics
 from dataclasses import dataclass
 from pathlib import Path
@@ -101,28 +103,27 @@ class TrialRunner:
             exit_code = self._process.exit_code()  # before the history, which is complete then
             if self._is_unpromising():
                 self._process.stop()
-                return self._tell(TrialState.PRUNED, reason="below the median")
+                return self.claimed.tell(TrialState.PRUNED, reason="worse than the median")
             if exit_code is None:
                 return None
             if exit_code != 0:
-                return self._tell(TrialState.FAIL, reason=self._process.failure())
+                return self._fail(self._process.failure())
+            if read_result(self._process.folder) is None:
+                return self._fail("the fit has no result")
             self._process = None
-        repeat = len(self._results)
-        if repeat == self._settings.repeats:
-            return self._complete()
-        folder = self.claimed.folder / f"repeat_{repeat}"
-        if result := read_result(folder):
+        while (repeat := len(self._results)) < self._settings.repeats:
+            folder = self.claimed.folder / f"repeat_{repeat}"
+            if (result := read_result(folder)) is None:
+                self._start(folder, repeat)
+                return None
             self._results.append(result)
-            return self.step()
-        self._start(folder, repeat)
-        return None
+        return self._complete()
 
     def _start(self, folder: Path, repeat: int) -> None:
         parameters = dict(self.claimed.parameters)
         if SEED not in parameters:
             parameters[SEED] = self._seed + repeat
-        is_tested = f"--test_after_fit={str(self._settings.test).lower()}"
-        options = [*options_of(parameters), is_tested]
+        options = options_of({**parameters, "test_after_fit": self._settings.test})
         self._process = FitProcess(folder, self._command, options, self.slot)
 
     def _is_unpromising(self) -> bool:
@@ -148,12 +149,14 @@ class TrialRunner:
         try:
             values = [result.objective(objective) for result in self._results]
         except UserError as error:
-            self._tell(TrialState.FAIL, reason=str(error))
+            trial = self._fail(str(error))
+            if any(other.state == TrialState.COMPLETE for other in self.claimed.other_trials()):
+                return trial
             raise
         if not all(map(math.isfinite, values)):
-            return self._tell(TrialState.FAIL, reason=f"{objective} is not finite")
+            return self._fail(f"{objective} is not finite")
         deviation = statistics.stdev(values) if len(values) > 1 else 0.0
-        return self._tell(
+        return self.claimed.tell(
             TrialState.COMPLETE,
             statistics.fmean(values),
             values=values,
@@ -162,18 +165,22 @@ class TrialRunner:
             seconds=sum(row["seconds"] for result in self._results for row in result.history),
         )
 
-    def _tell(
-        self, state: TrialState, value: float | None = None, **attributes: Any
-    ) -> FrozenTrial:
-        return self.claimed.tell(state, value, **attributes)
+    def _fail(self, reason: str) -> FrozenTrial:
+        if os.strerror(errno.ENOSPC) in reason:  # the trial can resume when there is space
+            raise UserError(f"trial {self.claimed.number} stopped: {reason}")
+        return self.claimed.tell(TrialState.FAIL, reason=reason)
 
     def terminate(self) -> None:
         """Asks the fit to stop; it resumes when the trial is claimed again."""
         if self._process is not None:
             self._process.terminate()
 
-    def close(self) -> None:
-        """Waits for the end of the fit, and releases the trial."""
+    def close(self, deadline: float) -> None:
+        """Waits for the end of the fit, and releases the trial.
+
+        Args:
+            deadline: When to stop the fit by force, as ``time.monotonic()``.
+        """
         if self._process is not None:
-            self._process.stop()
+            self._process.stop(deadline)
         self.claimed.release()

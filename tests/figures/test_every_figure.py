@@ -84,9 +84,10 @@ def figures(class_names: Sequence[str]) -> dict[str, Figure]:
             torch.randn(8, 1, 5, 5, generator=generator),
             "Fashion-MNIST, filters of the first layer",
         ),
-        "trials": plot_trials([0.1, 0.9, 0.91], [False] * 3, "val/acc", maximize=True),
+        "trials": plot_trials([0, 1, 2], [0.1, 0.9, 0.91], [False] * 3, "val/acc", maximize=True),
         "importances": plot_importances({"model.learning_rate": 0.7, "data.batch_size": 0.3}),
         "slices": plot_slices(
+            [0, 1, 2],
             {
                 "model.learning_rate": [0.1, 0.2, 0.3],
                 "model.schedule": ["constant", None, "cosine"],

@@ -47,7 +47,7 @@ def assert_nothing_is_cut_off(figure: Figure) -> None:
 
 
 def test_trials_show_the_best_value_so_far() -> None:
-    figure = plot_trials(ACCURACIES, IS_PRUNED, "val/acc", maximize=True)
+    figure = plot_trials(range(len(ACCURACIES)), ACCURACIES, IS_PRUNED, "val/acc", maximize=True)
     (axes,) = figure.axes
     line, best, failed = axes.get_lines()
     assert np.asarray(line.get_xydata()).tolist() == [
@@ -68,7 +68,7 @@ def test_trials_show_the_best_value_so_far() -> None:
 @pytest.mark.parametrize("maximize", [True, False])
 def test_bad_trials_are_arrows_at_the_edge(maximize: bool) -> None:
     values = ACCURACIES if maximize else [1 - value for value in ACCURACIES]
-    figure = plot_trials(values, IS_PRUNED, "val/error", maximize)
+    figure = plot_trials(range(len(values)), values, IS_PRUNED, "val/error", maximize)
     low, high = figure.axes[0].get_ylim()
     assert high - low < 0.05  # not from 0.1 to 0.99
     shown, arrows = points(figure.axes[0])
@@ -82,7 +82,9 @@ def test_bad_trials_are_arrows_at_the_edge(maximize: bool) -> None:
 
 
 def test_pruned_trials_are_grey_and_never_the_best() -> None:
-    figure = plot_trials([0.5, 0.51, 0.52], [False, False, True], "val/f1", maximize=True)
+    figure = plot_trials(
+        [0, 1, 2], [0.5, 0.51, 0.52], [False, False, True], "val/f1", maximize=True
+    )
     (scatter,) = figure.axes[0].collections
     assert isinstance(scatter, PathCollection)
     blue, _, grey = np.asarray(scatter.get_facecolor())[:, :3]
@@ -97,10 +99,10 @@ def test_pruned_trials_are_grey_and_never_the_best() -> None:
 def test_draws_few_failed_and_equal_trials(values: list[float], is_pruned: bool) -> None:
     pruned = [is_pruned] * len(values)
     for maximize in (False, True):
-        figure = plot_trials(values, pruned, LONG, maximize)
+        figure = plot_trials(range(len(values)), values, pruned, LONG, maximize)
         assert_nothing_is_cut_off(figure)
         parameters: dict[str, list[object]] = {"a": [0.1] * len(values), "b": ["x"] * len(values)}
-        slices = plot_slices(parameters, values, LONG, maximize, {"a"})
+        slices = plot_slices(range(len(values)), parameters, values, LONG, maximize, {"a"})
         assert_nothing_is_cut_off(slices)
         is_failed = not np.isfinite(values).any()
         for axes in (*figure.axes, *slices.axes):
@@ -132,7 +134,9 @@ def test_slices_show_numbers_and_categories() -> None:
         "ema": [True, False, True, True, False, True, True],
         "mixed": [None, 1, "a", "failed", 2.5, None, "long" * 5],
     }
-    figure = plot_slices(parameters, ACCURACIES, "val/acc", maximize=True, log_scaled=["lr"])
+    figure = plot_slices(
+        range(len(ACCURACIES)), parameters, ACCURACIES, "val/acc", maximize=True, log_scaled=["lr"]
+    )
     assert_nothing_is_cut_off(figure)
     assert [axes.get_xlabel() for axes in figure.axes] == list(parameters)
     assert [axes.get_xscale() for axes in figure.axes] == ["log", *["linear"] * 3]
@@ -152,7 +156,7 @@ def test_slices_show_numbers_and_categories() -> None:
 
 
 def test_later_trials_are_darker() -> None:
-    figure = plot_slices({"a": [1, 2, 3]}, [0.1, 0.2, 0.3], "val/loss", maximize=False)
+    figure = plot_slices([4, 6, 9], {"a": [1, 2, 3]}, [0.1, 0.2, 0.3], "val/loss", maximize=False)
     (scatter,) = figure.axes[0].collections
     assert isinstance(scatter, PathCollection)
     brightness = np.asarray(scatter.get_facecolor())[:, :3].sum(axis=1)
@@ -170,7 +174,7 @@ def test_slices_are_arranged_in_rows(num_parameters: int, columns: int) -> None:
         [f"/a/long/path/{index}" for index in range(30)],
     ]
     parameters = {f"{index}{LONG}": kinds[index % 3] for index in range(num_parameters)}
-    figure = plot_slices(parameters, values, "val/acc", True, list(parameters))
+    figure = plot_slices(range(len(values)), parameters, values, "val/acc", True, list(parameters))
     assert_nothing_is_cut_off(figure)
     assert len(figure.axes) == num_parameters
     assert len({axes.get_position().x0 for axes in figure.axes}) == columns

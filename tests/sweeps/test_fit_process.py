@@ -94,7 +94,7 @@ def test_a_fit_starts_with_the_config_and_resumes_without_it(tmp_path: Path, pro
         ("raise RuntimeError('no idea')", "RuntimeError: no idea"),
         ("exit(3)", "exit status 3"),
         ("import os; os.kill(os.getpid(), 15)", "killed by SIGTERM"),
-        ("import os; os.kill(os.getpid(), 9)", "killed by SIGKILL, perhaps because of"),
+        ("import os; os.kill(os.getpid(), 9)", "killed by SIGKILL, perhaps out of memory"),
     ],
 )
 def test_reason_of_a_failure(tmp_path: Path, program: Path, code: str, reason: str) -> None:

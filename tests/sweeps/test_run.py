@@ -1,80 +1,27 @@
 """Sweeps whose fits are simulated."""
 
 import csv
-import json
 import math
-from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
 from optuna.trial import TrialState
+from simulated_fit import EPOCHS, SimulatedFit, simulate_fits
 
-from mnist_lightning.callbacks.save_history import read_history
 from mnist_lightning.errors import UserError
-from mnist_lightning.sweeps import run, trial_runner
-from mnist_lightning.sweeps.fit_process import FitCommand
+from mnist_lightning.sweeps import trial_runner
 from mnist_lightning.sweeps.report import SweepReport, difference
 from mnist_lightning.sweeps.run import Sweep
 from mnist_lightning.sweeps.settings import SweepSettings
 
 RANGE = {"model.dropout": {"low": 0.0, "high": 0.5}}
-EPOCHS = 4
-
-
-class SimulatedFit:
-    """A fit that takes one step of the sweep for each epoch; its accuracy is that of ``score``."""
-
-    score: Callable[[dict[str, str], int], float] = staticmethod(lambda options, epoch: 0.0)
-    started: list[tuple[Path, dict[str, str]]]
-    steps_left = math.inf
-    """Steps until Ctrl-C."""
-
-    def __init__(
-        self, folder: Path, command: FitCommand, options: Sequence[str], slot: int
-    ) -> None:
-        self.folder = folder
-        self._options = dict(option.removeprefix("--").split("=") for option in options)
-        self._run = folder / "lightning_logs" / "version_0"
-        self._run.mkdir(parents=True, exist_ok=True)
-        self._epoch = len(read_history(self._run / "history.csv"))  # it resumes
-        type(self).started.append((folder, self._options))
-
-    def exit_code(self) -> int | None:
-        type(self).steps_left -= 1
-        if type(self).steps_left < 0:
-            raise KeyboardInterrupt
-        self._epoch += 1
-        if "fail" in self._options.values():
-            return 1
-        values = [self.score(self._options, epoch) for epoch in range(1, self._epoch + 1)]
-        rows = [f"{i},{i},1.0,{value}" for i, value in enumerate(values, 1)]
-        (self._run / "history.csv").write_text("\n".join(["epoch,step,seconds,val/acc", *rows]))
-        if self._epoch < EPOCHS:
-            return None
-        results = {"val/acc": values[-1], "val/loss": 1 - values[-1], "checkpoint_epoch": EPOCHS}
-        if self._options["test_after_fit"] == "true":
-            results["test/acc"] = values[-1] / 2
-        (self._run / "results.json").write_text(json.dumps(results))
-        return 0
-
-    def failure(self) -> str:
-        return "simulated"
-
-    def terminate(self) -> None:
-        """Does nothing, because the fit makes no step by itself."""
-
-    stop = terminate
 
 
 @pytest.fixture(autouse=True)
 def simulated(monkeypatch: pytest.MonkeyPatch) -> type[SimulatedFit]:
-    """Simulates all fits, without waiting."""
-    kind = type("Simulated", (SimulatedFit,), {"started": []})
-    monkeypatch.setattr(trial_runner, "FitProcess", kind)
-    monkeypatch.setattr(run, "FitProcess", kind)
-    monkeypatch.setattr(run, "POLL_SECONDS", 0)
-    return kind
+    """Simulates all fits."""
+    return simulate_fits(monkeypatch)
 
 
 def sweep(root: Path, lines: list[str] | None = None, **settings: Any) -> SweepReport:
@@ -169,7 +116,7 @@ def test_mean_and_standard_deviation_over_seeds(
     assert results["val/acc"] == pytest.approx(0.3)
     assert results["val/acc_std"] == pytest.approx(math.sqrt(0.14 / 2))
     assert results["test/acc"] == pytest.approx(0.15)
-    assert "  val/acc  30.00% ± 26.46%" in report.table().splitlines()
+    assert "  val/acc    30.00% ± 26.46%" in report.table().splitlines()
     report.write(None)
     assert not (report.folder / "best.yaml").exists()
 
@@ -211,7 +158,7 @@ def test_unpromising_trials_are_pruned(tmp_path: Path, simulated: type[Simulated
     states = [trial.state for trial in report.trials]
     assert states == [TrialState.COMPLETE] * 5 + [TrialState.PRUNED, TrialState.COMPLETE]
     assert list(report.trials[5].intermediate_values) == [1, 2]
-    assert any(line.startswith("Trial 5: pruned: below the median") for line in lines)
+    assert any(line.startswith("Trial 5: pruned: worse than the median") for line in lines)
     assert report.ranking[0].number == 6
 
 
@@ -243,6 +190,92 @@ def test_an_objective_that_is_never_logged(tmp_path: Path) -> None:
         sweep(tmp_path, objective="val/f1")
 
 
+def test_a_trial_without_the_objective_fails_if_others_have_it(
+    tmp_path: Path, simulated: type[SimulatedFit], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sweep(tmp_path, trials=1)
+    exit_code = simulated.exit_code
+
+    def without_metrics(fit: SimulatedFit) -> int | None:
+        code = exit_code(fit)
+        if code == 0:
+            (fit.folder / "lightning_logs/version_0/history.csv").write_text("epoch,step,seconds\n")
+            (fit.folder / "lightning_logs/version_0/results.json").write_text("{}")
+        return code
+
+    monkeypatch.setattr(simulated, "exit_code", without_metrics)
+    states = [trial.state for trial in sweep(tmp_path, trials=2).trials]
+    assert states == [TrialState.COMPLETE, TrialState.FAIL]
+
+
+def test_a_fit_without_a_result_is_a_failure(tmp_path: Path, simulated: type[SimulatedFit]) -> None:
+    report = sweep(tmp_path, space={"model.network": ["empty"]}, sampler="grid")
+    assert report.trials[0].user_attrs["reason"] == "the fit has no result"
+
+
+def test_a_full_disk_stops_the_sweep_and_the_trial_resumes(
+    tmp_path: Path, simulated: type[SimulatedFit], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    space = {"model.network": ["fail"]}
+    with monkeypatch.context() as patch:
+        reason = "cannot read or write history.csv (No space left on device)"
+        patch.setattr(simulated, "failure", lambda self: reason)
+        with pytest.raises(UserError, match=r"trial 0 stopped: .* \(No space left on device\)"):
+            sweep(tmp_path, space=space, sampler="grid")
+    with monkeypatch.context() as patch:
+        patch.setattr(simulated, "exit_code", lambda self: SimulatedFit.exit_code(self) and None)
+        patch.setattr(trial_runner, "read_result", lambda folder: None)
+        simulated.steps_left = 3
+        with pytest.raises(KeyboardInterrupt):
+            sweep(tmp_path, space=space, sampler="grid")
+    assert [folder.parent.name for folder, _ in simulated.started] == ["trial_0000"] * 2
+
+
+def test_trials_of_another_storage_are_not_used(tmp_path: Path) -> None:
+    sweep(tmp_path, trials=1)
+    storage = f"sqlite:///{tmp_path / 'other.db'}"
+    message = r"contains trials of another storage; delete it, or choose another --name"
+    with pytest.raises(UserError, match=message):
+        sweep(tmp_path, trials=1, storage=storage)
+    (tmp_path / "lightning_logs/sweeps/sweep/journal.log").unlink()
+    with pytest.raises(UserError, match=message):
+        sweep(tmp_path, trials=1)
+
+
+def test_another_model_is_another_sweep(tmp_path: Path) -> None:
+    sweep(tmp_path, trials=1)
+    options = SweepSettings(RANGE, sampler="random", prune=False)
+    other = Sweep(options, {"seed_everything": 7, "model": {}}, tmp_path, "sweep", ("m", "d2"))
+    message = r"started with --classes \[\"m\", \"d\"\], not"
+    with pytest.raises(UserError, match=message), other.open():
+        pass
+
+
+def test_the_final_training_has_a_seed_that_no_trial_had(
+    tmp_path: Path, simulated: type[SimulatedFit]
+) -> None:
+    space = {"seed_everything": [7, 8, 9], **RANGE}
+    options = SweepSettings(space, trials=2, final=True)
+    final = Sweep(options, {"seed_everything": 7}, tmp_path, "sweep", ("m", "d"))
+    with final.open() as study:
+        final.execute(study, print)
+        best = SweepReport(study.study, options, final.folder).ranking[0]
+        final.train_final(best)
+    assert simulated.started[-1][1]["seed_everything"] == "10"
+
+
+def test_the_figures_name_the_best_trial(tmp_path: Path, simulated: type[SimulatedFit]) -> None:
+    simulated.score = staticmethod(dropout)
+    report = sweep(tmp_path, trials=12)
+    best = report.ranking[0].number
+    assert best > 0
+    figures = dict(report.figures())
+    for name in ("trials", "slices"):
+        (legend,) = figures[name].legends
+        label = f"best: trial {best}, {report.ranking[0].value:.2%}"
+        assert label in [text.get_text() for text in legend.get_texts()]
+
+
 def test_the_final_training_is_tested_once_with_a_new_seed(
     tmp_path: Path, simulated: type[SimulatedFit]
 ) -> None:
@@ -266,7 +299,7 @@ def test_table_and_files(tmp_path: Path, simulated: type[SimulatedFit]) -> None:
     space = {**RANGE, "data.batch_size": [32, 64]}
     report = sweep(tmp_path, space=space, trials=12, repeats=2)
     header, first, *_, importance = report.table().splitlines()
-    assert header.split() == ["Trial", "val/acc", *space]
+    assert header.split() == ["Trial", "val/acc", "dropout", "batch_size"]
     best = report.ranking[0]
     assert first.split()[:2] == [str(best.number), f"{best.value:.2%}"]
     assert importance.split()[0] == "importance"

@@ -105,8 +105,13 @@ def test_grid_contains_each_combination_once() -> None:
         ({"low": 0, "high": 1, "log": True}, "low is 0; it must be above 0, because"),
         ({"low": 1, "high": 2, "step": 0}, "step is 0; it must be above 0"),
         ({"low": 1.0, "high": 2, "step": 0.5, "log": True}, "a range with log has no step"),
-        ({"low": "a", "high": 2}, "it must consist of numbers"),
-        ({"low": None, "high": 2}, "it must consist of numbers"),
+        ({"low": "a", "high": 2}, "a range must consist of finite numbers"),
+        ({"low": None, "high": 2}, "a range must consist of finite numbers"),
+        ({"low": 0.1, "high": float("inf")}, "a range must consist of finite numbers"),
+        ({"low": False, "high": True}, "a range must consist of finite numbers"),
+        ({"low": 1, "high": 2, "step": float("nan")}, "a range must consist of finite numbers"),
+        ({"low": 1, "high": 2, "log": 1}, "it must be true or false"),
+        ({"dropout": [0.0, 0.1]}, "names are dotted, such as model.dropout"),
         ([0.1, 0.10], "it must not contain a value twice"),
     ],
 )
@@ -126,15 +131,33 @@ def test_rejects_invalid_values(values: Any, message: str) -> None:
         ({"repeats": 0}, "--repeats is 0"),
         ({"jobs": 0}, "--jobs is 0"),
         ({"test": True}, "nothing but seed_everything"),
+        ({"space": {1: [0.0]}}, "--space is 1; it must be the dotted name"),
+        ({"space": {"trials": [1]}}, "it must be an option of a single fit"),
+        ({"space": {"config": ["a"]}}, "it must be an option of a single fit"),
+        ({"space": {"seed_everything": [1]}, "final": True}, "use --test true"),
+        ({"space": {"a": {"low": 0, "high": 10**9}}, "sampler": "grid"}, "1,000,000,001 combin"),
         ({"space": {}}, "name at least one option"),
         ({"space": {"seed_everything": [0, 1]}, "repeats": 2}, "remove one of the two"),
-        ({"space": {"test_after_fit": [True, False]}}, "the sweep sets this option itself"),
-        ({"space": {"a": {"low": 0.0, "high": 1}}, "sampler": "grid"}, "range of a is continuous"),
+        ({"space": {"test_after_fit": [True, False]}}, "it must be an option of a single fit"),
+        (
+            {"space": {"a": {"low": 0.0, "high": 1}}, "sampler": "grid"},
+            "range of a is continuous; use a list or",
+        ),
     ],
 )
 def test_rejects_invalid_settings(options: dict[str, Any], message: str) -> None:
     with pytest.raises(InvalidArgumentError, match=message):
         SweepSettings(**{"space": {"model.dropout": [0.0, 0.2]}, **options})
+
+
+def test_a_step_gives_the_values_that_one_would_write() -> None:
+    steps = Range(0.0, 0.35, step=0.1)
+    assert steps.grid() == [0.0, 0.1, 0.2, 0.3]
+    space = parse_space({"a": {"low": 0.0, "high": 0.35, "step": 0.1}})
+    study = optuna.create_study()
+    for number in range(30):  # no warning, which would be an error
+        study.sampler = create_sampler("random", space, 0, number)
+        assert suggest_parameters(study, study.ask(), space, 0)["a"] <= 0.31  # type: ignore[operator]
 
 
 def test_the_objective_is_minimized_if_it_is_a_loss() -> None:

@@ -7,6 +7,7 @@ from typing import Any
 
 import optuna
 import pytest
+from optuna.exceptions import StorageInternalError
 from optuna.trial import TrialState, create_trial
 
 from mnist_lightning.errors import UserError
@@ -142,13 +143,27 @@ def test_processes_append_to_the_journal_at_the_same_time(tmp_path: Path) -> Non
     assert [trial.number for trial in study.trials] == list(range(60))
 
 
-def test_passwords_are_not_printed() -> None:
-    assert hide_password("postgresql://me:secret@host/db") == "postgresql://me:***@host/db"
+@pytest.mark.parametrize("line", ["5", "null", '"op_code"', '{"op_code": 4}', '{"op_code": 99}'])
+def test_a_line_that_is_not_of_optuna_is_damage(tmp_path: Path, line: str) -> None:
+    claim(open_study(tmp_path / "sweep"))
+    with (tmp_path / "sweep" / "journal.log").open("a") as file:
+        file.write(f"{line}\n")
+    with pytest.raises(UserError, match=r"the journal .* is damaged; restore it"):
+        open_study(tmp_path / "sweep")
+
+
+@pytest.mark.parametrize(
+    "url", ["postgresql://me:p@ss@host:1/db", "postgresql://host:1/db?password=secret"]
+)
+def test_passwords_are_not_printed(url: str) -> None:
+    assert hide_password(url) == "postgresql://host:1/db"
+
+
+def test_a_url_without_a_password() -> None:
     assert hide_password("sqlite:///a.db") == "sqlite:///a.db"
 
 
-def test_errors_that_do_not_come_from_the_storage_are_not_hidden(tmp_path: Path) -> None:
-    open_study(tmp_path / "sweep")
-    journal = tmp_path / "sweep" / "journal.log"
-    with pytest.raises(KeyError, match="mistake"), storage_errors(None, journal):
-        raise KeyError("mistake")
+def test_a_database_that_fails_is_one_sentence() -> None:
+    message = r"the storage sqlite:///a.db failed \(no disk\); the same command continues"
+    with pytest.raises(UserError, match=message), storage_errors("sqlite:///a.db"):
+        raise StorageInternalError("hidden") from OSError("no disk")

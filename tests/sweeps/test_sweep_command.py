@@ -4,15 +4,19 @@ import json
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
 from command_line import RUN_FILES, SHORT, config, fail, names
 from events import scalars
+from simulated_fit import simulate_fits
 
 from mnist_lightning import MNISTClassifier, run_sweep
 from mnist_lightning.cli import main
 from mnist_lightning.cli.sweep import SweepCLI
+from mnist_lightning.sweeps.run import Sweep
+from mnist_lightning.sweeps.study import SweepStudy
 
 RECIPE = """
 trainer: {max_epochs: 2, limit_train_batches: 5}
@@ -108,6 +112,9 @@ def test_a_complete_sweep_prints_its_results_again(
         (["--space={model.dropout: [0.1, x]}"], "--model.dropout is 'x'; it must be float"),
         (["--space=5"], "it must be a mapping such as {NAME: VALUE}"),
         ([SPACE, "--sampler=bayes"], "it must be one of 'tpe', 'random', 'grid'"),
+        ([SPACE, "--trainer.fast_dev_run=true"], "a sweep compares the results of complete fits"),
+        (["--space={data.batch_size: {low: 16, high: 64.5}}"], "--data.batch_size is '64.5'"),
+        ([SPACE, "--storage=postgresql://h:abc/x"], "--storage is 'postgresql://h:abc/x'"),
         ([SPACE, "--trals=3"], "did you mean --trials?"),
         ([SPACE, "--ckpt_path=last"], "a sweep accepts pretrained only"),
         ([SPACE, "--storage=digits"], "Could not parse SQLAlchemy URL"),
@@ -121,6 +128,63 @@ def test_invalid_usage(
     _, error = fail(capsys, "sweep", *args)
     assert message in error
     assert not list(workdir.glob("lightning_logs/sweeps/*"))
+
+
+@pytest.mark.parametrize(
+    "space",
+    [
+        '{"optimizer": ["SGD"], "optimizer.momentum": [0.1, 0.9]}',
+        '{"optimizer": ["Adam", "SGD"], "optimizer.lr": [0.1, 0.01, 0.001]}',
+        '{"data.augment": [null, {"class_path": "mnist_lightning.RandomDistortion"}]}',
+    ],
+)
+def test_spaces_over_classes(workdir: Path, space: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    simulate_fits(monkeypatch)
+    results = main(["sweep", f"--space={space}", "--sampler=grid"]).results
+    assert set(results["parameters"]) == set(json.loads(space))
+
+
+def test_no_final_training_while_another_process_executes_a_trial(
+    workdir: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    simulate_fits(monkeypatch)
+    args = ["sweep", SPACE, "--trials=3", "--sampler=random", "--final=true"]
+    main([*args, "--trials=1", "--name=other"])
+    claimed = []
+    execute = Sweep.execute
+
+    def claim_first(sweep: Sweep, study: SweepStudy, print_line: Any) -> None:
+        claimed.append(study.claim())
+        execute(sweep, study, print_line)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Sweep, "execute", claim_first)
+        assert "final" not in main(args).results
+    assert "1 trial is being executed by another process" in capsys.readouterr().out
+    assert claimed[0] is not None
+    claimed[0].release()
+    assert main(args).results["final"]["test/acc"] == 0
+
+
+def test_a_trial_does_not_start_a_sweep(
+    workdir: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("MNIST_LIGHTNING_IN_TRIAL", "1")
+    _, error = fail(capsys, "sweep", SPACE)
+    assert "write the call below if __name__ == '__main__':" in error
+
+
+def test_without_a_complete_trial(
+    workdir: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(simulate_fits(monkeypatch), "exit_code", lambda fit: 1)
+    code, error = fail(capsys, "sweep", SPACE, "--trials=1")
+    assert code == 1
+    assert error.endswith(
+        "no trial is complete (simulated); choose another --name, or delete "
+        "lightning_logs/sweeps/sweep"
+    )
+    assert "simulated" in Path("lightning_logs/sweeps/sweep/trials.csv").read_text()
 
 
 def test_fit_names_the_command_of_a_sweep(
