@@ -363,7 +363,7 @@ def test_configs_run_from_any_folder_and_are_documented(
         files.write(workdir)
         shorten[0] = "--data.data_dir=."
     if command == "sweep":
-        main(["sweep", "--config", str(path), "--trials=1", *shorten])
+        main(["sweep", "--config", str(path), "--trials=1", "--repeats=1", *shorten])
         assert (workdir / "lightning_logs" / "sweeps" / path.stem / "results.json").exists()
         return
     main(["fit", "--config", str(path), *shorten])

@@ -92,7 +92,7 @@ MAX_EPOCHS_HELP = """\
                         is 10, or no limit together with max_steps or
                         max_time. (type: Optional[int], default: null)"""
 # The options of the command itself first, then those of the groups in this order.
-FIRST_OPTIONS = ("--format", "--data", "--model", "--trainer")
+FIRST_OPTIONS = ("--space", "--format", "--data", "--model", "--trainer")
 
 
 class ExampleFormatter(RawDescriptionHelpFormatter, DefaultHelpFormatter):

@@ -28,7 +28,7 @@ class SweepSettings:
         repeats: Number of seeds for each setting; the score is their mean.
         objective: A metric that fit logs; its value is that of the best checkpoint.
         mode: Direction of the objective; by default min if its name contains loss.
-        prune: Whether to stop a trial whose objective is below the median of the earlier ones.
+        prune: Whether to stop a trial whose objective is worse than the median of earlier ones.
         final: Whether to train the best setting again at the end and test it once.
         test: Whether to test each trial; only if seed_everything is the only option in the space.
         storage: URL of a database that several machines share, such as postgresql://HOST/NAME; by
