@@ -199,6 +199,9 @@ class SweepStudy:
         if number >= self._settings.total_trials:  # another machine created one at the same time
             claimed.tell(TrialState.FAIL, reason="not needed")
             return None
+        if any(folder.glob("repeat_*")):  # of an earlier sweep on this machine
+            claimed.tell(TrialState.FAIL, reason="the folder was in use")
+            raise UserError(f"{folder} contains a trial of another storage; delete it")
         return claimed
 
     def _open(self, number: int, lock: FileLock) -> ClaimedTrial:

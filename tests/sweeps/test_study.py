@@ -62,6 +62,14 @@ def test_a_trial_of_another_folder_is_not_claimed(tmp_path: Path) -> None:
     assert claim(studies[0]).number == 0
 
 
+def test_a_new_trial_does_not_use_the_folder_of_another_sweep(tmp_path: Path) -> None:
+    study = open_study(tmp_path / "sweep")
+    (tmp_path / "sweep" / "trial_0000" / "repeat_0").mkdir(parents=True)
+    with pytest.raises(UserError, match="trial_0000 contains a trial of another storage"):
+        study.claim()
+    assert study.trials[0].state == TrialState.FAIL
+
+
 def test_a_trial_too_many_is_not_executed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     study = open_study(tmp_path / "sweep")
     claimed = [claim(study) for _ in range(3)]
