@@ -3,7 +3,7 @@
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import PercentFormatter, ScalarFormatter
+from matplotlib.ticker import ScalarFormatter
 
 from mnist_lightning.figures.style import WIDTH_INCHES, write_title
 
@@ -50,6 +50,5 @@ def limit_metric(axes: Axes, values: np.ndarray, targets: list[float], metric: s
     margin = 0.1 * np.ptp(shown) or 0.01 * abs(shown[0]) or 0.01
     axes.set_ylim(shown.min() - margin, shown.max() + margin)
     is_accuracy = format_metric(1, metric).endswith("%")
-    formatter = PercentFormatter(1) if is_accuracy else ScalarFormatter(useOffset=False)
-    axes.yaxis.set_major_formatter(formatter)
+    axes.yaxis.set_major_formatter("{x:.2%}" if is_accuracy else ScalarFormatter(useOffset=False))
     axes.grid(axis="y", color="0.9")
