@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from filelock import FileLock
+from filelock import FileLock, Timeout
 from optuna.exceptions import StorageInternalError
 from optuna.storages import BaseStorage, JournalStorage, RDBStorage, get_storage
 from optuna.storages.journal import JournalFileBackend, JournalFileOpenLock, JournalRedisBackend
@@ -15,6 +15,7 @@ from typing_extensions import override
 
 from mnist_lightning.errors import InvalidArgumentError, UserError
 
+SECONDS_TO_LOCK = 30.0
 DAMAGE = (AssertionError, AttributeError, IndexError, KeyError, TypeError, ValueError)
 
 
@@ -31,7 +32,13 @@ class _JournalLock(JournalFileOpenLock):
 
     @override
     def acquire(self) -> bool:
-        self._lock.acquire()
+        try:
+            self._lock.acquire(timeout=SECONDS_TO_LOCK)
+        except Timeout:
+            raise UserError(
+                f"the journal {self._path} is locked by a process that does not respond; stop that "
+                "process"
+            ) from None
         _remove_incomplete_line(self._path)
         return True
 

@@ -7,10 +7,12 @@ from typing import Any
 
 import optuna
 import pytest
+from filelock import FileLock
 from optuna.exceptions import StorageInternalError
 from optuna.trial import TrialState, create_trial
 
 from mnist_lightning.errors import UserError
+from mnist_lightning.sweeps import storage
 from mnist_lightning.sweeps.settings import SweepSettings
 from mnist_lightning.sweeps.storage import hide_password, open_storage, storage_errors
 from mnist_lightning.sweeps.study import ClaimedTrial, SweepStudy
@@ -51,12 +53,12 @@ def test_an_interrupted_trial_is_claimed_again_and_no_other_one(tmp_path: Path) 
 
 
 def test_a_trial_of_another_folder_is_not_claimed(tmp_path: Path) -> None:
-    storage = f"sqlite:///{tmp_path / 'sweep.db'}"
+    url = f"sqlite:///{tmp_path / 'sweep.db'}"
     here, there = tmp_path / "here" / "sweep", tmp_path / "there" / "sweep"
     studies = []
     for folder in (here, there):
         folder.mkdir(parents=True)
-        studies.append(SweepStudy(open_storage(storage, folder), SETTINGS, folder, 0))
+        studies.append(SweepStudy(open_storage(url, folder), SETTINGS, folder, 0))
     claim(studies[0]).release()
     assert claim(studies[1]).number == 1
     assert claim(studies[0]).number == 0
@@ -132,9 +134,18 @@ def test_a_damaged_journal_is_reported_and_not_changed(tmp_path: Path) -> None:
     assert journal.read_bytes() == damaged
 
 
+def test_a_journal_that_stays_locked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    study = open_study(tmp_path / "sweep")
+    monkeypatch.setattr(storage, "SECONDS_TO_LOCK", 0.1)
+    message = "is locked by a process that does not respond"
+    lock = FileLock(tmp_path / "sweep" / "journal.log.lock")
+    with lock, pytest.raises(UserError, match=message):
+        study.claim()
+
+
 def count_up(folder: Path) -> None:
-    storage = open_storage(None, folder / "journal.log")
-    study = optuna.load_study(study_name="sweep", storage=storage)
+    journal = open_storage(None, folder / "journal.log")
+    study = optuna.load_study(study_name="sweep", storage=journal)
     for _ in range(20):
         study.add_trial(create_trial(value=1.0))
 

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import yaml
 from command_line import RUN_FILES, SHORT, config, fail, names
-from events import scalars
+from events import hparam_columns, scalars
 from simulated_fit import simulate_fits
 
 from mnist_lightning import MNISTClassifier, run_sweep
@@ -58,6 +58,8 @@ def test_each_trial_is_a_run_like_any_other(swept: tuple[Path, SweepCLI]) -> Non
     assert results["val/acc"] == cli.results["val/acc"]
     assert "test/acc" not in results
     assert "test/acc" not in scalars(run)
+    # TensorBoard compares the trial with the final training, which has another seed.
+    assert hparam_columns(folder)[0] == "seed"
 
 
 def test_a_trial_that_fails_has_its_reason(swept: tuple[Path, SweepCLI]) -> None:
