@@ -12,7 +12,6 @@ import yaml
 from jsonargparse import Namespace
 from lightning.pytorch.cli import ArgsType, LightningArgumentParser, LightningCLI
 from lightning.pytorch.utilities.exceptions import SIGTERMException
-from optuna.trial import TrialState
 from typing_extensions import override
 
 from mnist_lightning.classifier import MNISTClassifier
@@ -26,6 +25,7 @@ from mnist_lightning.cli.trainer_defaults import TRAINER_DEFAULTS
 from mnist_lightning.cli.variables import errors_name_variables, options_of_environment
 from mnist_lightning.datamodule import MNISTDataModule
 from mnist_lightning.errors import InvalidArgumentError, UsageError, UserError
+from mnist_lightning.figures.metric_axis import format_metric
 from mnist_lightning.files import write_atomically
 from mnist_lightning.sweeps.fit_process import IN_TRIAL, options_of
 from mnist_lightning.sweeps.report import SweepReport, difference
@@ -40,7 +40,7 @@ SETTINGS = [field.name for field in fields(SweepSettings)]
 
 
 class SweepCLI(LightningCLI):
-    """The options of ``fit`` and those of a sweep; executes the sweep.
+    """Parses the options of ``fit`` and of the sweep, and executes the sweep.
 
     Args:
         args: The command line after ``sweep``.
@@ -59,8 +59,8 @@ class SweepCLI(LightningCLI):
     ) -> None:
         if IN_TRIAL in os.environ:
             raise UsageError(
-                "a trial of a sweep cannot start a sweep; write the call below "
-                "if __name__ == '__main__':"
+                "importing this program starts a sweep; move that call below "
+                "if __name__ == '__main__':, because each trial imports the program"
             )
         own_classes = (model_class, datamodule_class) != (MNISTClassifier, MNISTDataModule)
         program = program_name(own_classes)
@@ -106,6 +106,10 @@ class SweepCLI(LightningCLI):
             raise InvalidArgumentError(
                 "--ckpt_path", self.config.ckpt_path, "a sweep accepts pretrained only"
             )
+        for name in ("fast_dev_run", "barebones"):
+            if value := self.config.trainer[name]:
+                requirement = "a sweep compares the results of complete fits"
+                raise InvalidArgumentError(f"--trainer.{name}", value, requirement)
         self._check_space()
         sweep = Sweep(
             self.settings,
@@ -148,39 +152,40 @@ class SweepCLI(LightningCLI):
                 )
             except UserError as error:
                 raise UsageError(f"--space: {error}") from error
-        trainer = self.config.trainer
-        for name in ("fast_dev_run", "barebones"):
-            if trainer[name]:
-                raise InvalidArgumentError(
-                    f"--trainer.{name}",
-                    trainer[name],
-                    "a sweep compares the results of complete fits",
-                )
 
     def _report(self, sweep: Sweep, study: SweepStudy) -> None:
         report = SweepReport(study.study, self.settings, sweep.folder)
+        num_unfinished = sum(not trial.state.is_finished() for trial in report.trials)
+        if num_unfinished:
+            print_line(
+                f"{num_unfinished} of the trials are not finished; other processes execute them, "
+                "or continue them when they run the same command again"
+            )
         if not report.ranking:
             report.write(None)
-            reason = next((t.user_attrs.get("reason") for t in report.trials[::-1]), "none ended")
+            if num_unfinished:
+                return
+            reason = next((t.user_attrs.get("reason") for t in report.trials[::-1]), "none started")
             raise UserError(
                 f"no trial is complete ({reason}); choose another --name, or delete {sweep.folder}"
             )
         best = report.ranking[0]
-        is_choice = not self.settings.only_seeds
+        has_choice = not self.settings.only_seeds
         defaults = self.parser.parse_args([f"--space={json.dumps(self.settings.space)}"])
         config = difference(self._resolve(best.params), self._to_dict(defaults))
-        report.write(config if is_choice else None)
+        report.write(config if has_choice else None)
         print_line(report.table())
         self.results = report.results()
-        num_running = sum(trial.state == TrialState.RUNNING for trial in report.trials)
-        if num_running:
-            verb = "trial is" if num_running == 1 else "trials are"
-            print_line(f"{num_running} {verb} being executed by another process")
-        elif is_choice and self.settings.final:
+        if has_choice and self.settings.final and not num_unfinished:
             metrics = self.results["final"] = sweep.train_final(best).metrics
+            values = ", ".join(
+                f"{name} {format_metric(metrics[name], name)}"
+                for name in ("test/acc", "test/loss")
+                if name in metrics
+            )
             print_line(
                 f"Trial {best.number} was trained again with seed {metrics['seed']} and tested "
-                f"once: accuracy {metrics['test/acc']:.2%}, loss {metrics['test/loss']:.4f}"
+                f"once: {values}"
             )
             if (count := len([*sweep.folder.glob("final_*")])) > 1:
                 print_line(f"NOTE: {count} settings of this sweep were tested, one after the other")

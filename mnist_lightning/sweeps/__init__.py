@@ -28,11 +28,12 @@ def run_sweep(
     call. It requires Optuna: ``pip install 'mnist_lightning[sweep]'``.
 
     Args:
-        space: For the dotted name of each option of ``fit`` a list of values, or a range:
-            ``{"low": 1e-4, "high": 1e-2, "log": True}``; ``step`` limits it to multiples.
+        space: Maps the dotted name of an option of ``fit`` to a list of values, or to a range:
+            ``{"low": 1e-4, "high": 1e-2, "log": True}``, or with a ``step``.
         config: A recipe or the path of a config, for the other options of the fits.
-        options: Further options of the command line.
-        model_class: Class of the model, which other processes must be able to import.
+        options: Further options of the fits, such as ``--trainer.max_epochs=3``.
+        model_class: Class of the model, which other processes must be able to import. If the
+            program defines it, call this function below ``if __name__ == "__main__":``.
         datamodule_class: Class of the data, likewise.
         settings: Further options of the sweep: ``name``, ``trials``, ``timeout``, ``sampler``,
             ``repeats``, ``objective``, ``mode``, ``prune``, ``final``, ``test``, ``storage`` and

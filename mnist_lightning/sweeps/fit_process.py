@@ -25,12 +25,12 @@ SECONDS_TO_UNLOCK = 30.0
 
 @dataclass(frozen=True)
 class FitCommand:
-    """How the fits of a sweep are started.
+    """Classes, config and environment for starting the fits of a sweep.
 
     Args:
         classes: The paths of the classes of model and data.
         config: The config of all fits.
-        jobs: Number of fits at the same time.
+        jobs: Number of fits in parallel.
     """
 
     classes: tuple[str, str]
@@ -38,13 +38,14 @@ class FitCommand:
     jobs: int
 
     def environment(self, slot: int) -> dict[str, str]:
-        """Returns the environment of a fit, without options of the sweep.
+        """Returns the environment of a fit, without variables that set options.
 
         Args:
-            slot: Which of the fits that are executed at the same time this is.
+            slot: Index among the fits that run in parallel.
         """
         variables = {name: value for name, value in os.environ.items() if name[:3] != "PL_"}
         variables[IN_TRIAL] = "1"
+        # The fit imports the user's classes from the same folders.
         variables["PYTHONPATH"] = os.pathsep.join(filter(None, sys.path))
         if self.jobs > 1:
             variables["OMP_NUM_THREADS"] = str(max(1, torch.get_num_threads() // self.jobs))
@@ -88,7 +89,10 @@ class FitProcess:
             )
 
     def _prepare(self, command: FitCommand, options: Sequence[str]) -> list[str]:
-        """Returns the arguments of the fit, after the process of an earlier sweep has ended."""
+        """Returns the arguments that start the fit, or resume it.
+
+        Waits for the process of an interrupted sweep, and deletes a run without a checkpoint.
+        """
         runs = find_runs(self.folder)
         if runs:
             try:
@@ -96,7 +100,8 @@ class FitProcess:
                     pass
             except Timeout:
                 raise UserError(
-                    f"the run {runs[-1]} is being trained by another process; stop that process"
+                    f"the run {runs[-1]} is being trained by another process; stop it and run the "
+                    "same command again"
                 ) from None
             if (runs[-1] / "checkpoints" / "last.ckpt").exists():
                 return ["--ckpt_path=last"]

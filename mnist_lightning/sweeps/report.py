@@ -2,6 +2,7 @@
 
 import csv
 import io
+import math
 import statistics
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -30,7 +31,7 @@ from mnist_lightning.sweeps.progress import (
     rank_trials,
 )
 from mnist_lightning.sweeps.settings import SEED, SweepSettings
-from mnist_lightning.sweeps.space import Range
+from mnist_lightning.sweeps.space import Range, to_text
 from mnist_lightning.sweeps.trial_runner import read_result
 
 MAX_ROWS = 5
@@ -148,7 +149,10 @@ class SweepReport:
                     "" if trial.value is None else trial.value,
                     attributes.get("standard_error", ""),
                     attributes.get("seconds", ""),
-                    *(trial.params.get(name, "") for name in names),
+                    *(
+                        to_text(trial.params[name]) if name in trial.params else ""
+                        for name in names
+                    ),
                     *(results.get(name, "") for name in metrics),
                     attributes.get("reason", ""),
                 ]
@@ -160,9 +164,9 @@ class SweepReport:
         settings, objective = self.settings, self.settings.objective
         if curves := self._curves():
             yield "curves", plot_mean_curves(curves, objective)
-        if settings.only_seeds or not self.trials:
-            return
         ended = [trial for trial in self.trials if trial.state.is_finished()]
+        if settings.only_seeds or not ended:
+            return
         numbers = [trial.number for trial in ended]
         values = [objective_of(trial) for trial in ended]
         is_pruned = [trial.state == TrialState.PRUNED for trial in ended]
@@ -194,7 +198,7 @@ class SweepReport:
                 result = read_result(folder / f"repeat_{repeat}")  # None: on another machine
                 rows = result.history if result else []
                 curve = [row.get(self.settings.objective, float("nan")) for row in rows]
-                if any(value == value for value in curve):
+                if any(map(math.isfinite, curve)):
                     curves.setdefault(label, []).append(curve)
         return curves
 

@@ -108,9 +108,9 @@ class Sweep:
         finally:
             for runner in runners:
                 runner.terminate()
-            deadline = time.monotonic() + SECONDS_TO_STOP
+            stop_deadline = time.monotonic() + SECONDS_TO_STOP
             for runner in runners:
-                runner.close(deadline)
+                runner.close(stop_deadline)
 
     def train_final(self, best: FrozenTrial) -> FitResult:
         """Trains the best setting with a seed that no trial used, and tests it once.
@@ -136,9 +136,8 @@ class Sweep:
 
     def _unused_seed(self) -> int:
         values = self.settings.parsed_space.get(SEED, [])
-        used = values.grid() if isinstance(values, Range) else values
-        seed = self.seed + self.settings.repeats
-        return max([seed - 1, *(int(value or 0) for value in used)]) + 1
+        seeds = [values.high] if isinstance(values, Range) else values
+        return max([self.seed + self.settings.repeats - 1, *(int(seed or 0) for seed in seeds)]) + 1
 
     def _command(self, jobs: int) -> FitCommand:
         return FitCommand(self.classes, yaml.safe_dump(self.config), jobs)

@@ -18,22 +18,24 @@ class SweepSettings:
     """The options of ``sweep``.
 
     Args:
-        space: For the dotted name of each option of fit a list of values, or a range:
-            {low: 0.0001, high: 0.01, log: true}; step limits it to multiples.
+        space: Maps the dotted name of an option of fit to a list of values, or to a range:
+            {low: 0.0001, high: 0.01, log: true}, or {low: 0.0, high: 0.4, step: 0.1}; a range is
+            of integers if all its numbers are.
         name: Name of the sweep; by default that of the config. The same name continues a sweep.
         trials: Number of trials in total; by default 20, or all combinations of a grid.
         timeout: Seconds after which no further trial is started.
         sampler: How parameters are chosen: tpe learns from earlier trials; grid tries all
             combinations.
         repeats: Number of seeds for each setting; the score is their mean.
-        objective: A metric that fit logs; its value is that of the best checkpoint.
+        objective: A metric that fit logs, at the epoch with the lowest validation loss.
         mode: Direction of the objective; by default min if its name contains loss.
-        prune: Whether to stop a trial whose objective is worse than the median of earlier ones.
+        prune: Whether to stop a trial, from the second epoch on, whose best objective so far is
+            worse than the median of at least five complete trials at that epoch.
         final: Whether to train the best setting again at the end and test it once.
         test: Whether to test each trial; only if seed_everything is the only option in the space.
         storage: URL of a database that several machines share, such as postgresql://HOST/NAME; by
             default a file in the folder of the sweep.
-        jobs: Number of trials at the same time; each gets its share of the cores, or a GPU.
+        jobs: Number of trials in parallel; each gets its share of the cores, or a GPU.
     """
 
     space: dict[str, Any]
@@ -82,7 +84,9 @@ class SweepSettings:
         own_options = {field.name for field in fields(self)} | RESERVED_OPTIONS
         for name in parsed:
             if name in own_options:
-                raise InvalidArgumentError("--space", name, "it must be an option of a single fit")
+                raise InvalidArgumentError(
+                    "an option in --space", name, "it cannot be searched; remove it from the space"
+                )
 
     @cached_property
     def parsed_space(self) -> Space:

@@ -40,7 +40,7 @@ class Range:
 
     def value(self, index: int) -> float:
         """Returns a value of a range that is not continuous."""
-        return round(self.low + index * (self.step or 1), 12)  # as it is written
+        return round(self.low + index * (self.step or 1), 12)  # 0.3 instead of 0.30000000000000004
 
     def grid(self) -> list[float]:
         """Returns all values of a range that is not continuous."""
@@ -54,9 +54,9 @@ def parse_space(space: Mapping[str, Any]) -> Space:
     """Parses the option ``--space``.
 
     Args:
-        space: For the dotted name of each option of ``fit`` a list of values, or a range with the
-            keys ``low``, ``high``, and optionally ``step`` and ``log``. Values that are lists or
-            mappings become JSON, which is how they are written on the command line.
+        space: Maps the dotted name of an option of ``fit`` to a list of values, or to a range with
+            the keys ``low``, ``high``, and optionally ``step`` and ``log``. Values that are lists
+            or mappings become JSON, which is how they are written on the command line.
 
     Raises:
         InvalidArgumentError: If a list or a range is empty or not valid; the message names it.
@@ -87,8 +87,9 @@ def _parse_values(name: Any, values: Any) -> list[Choice] | Range:
     log = values.get("log", False)
     check(f"{name}.log", log, lambda value: isinstance(value, bool), "it must be true or false")
     numbers = {key: _to_number(name, value) for key, value in values.items() if key != "log"}
-    _check_range(name, Range(**numbers, log=log))
-    return Range(**numbers, log=log)
+    parsed_range = Range(**numbers, log=log)
+    _check_range(name, parsed_range)
+    return parsed_range
 
 
 def _to_number(name: str, value: Any) -> Any:
@@ -116,7 +117,9 @@ def _check_range(name: str, values: Range) -> None:
 
 
 def to_text(value: Choice) -> str:
-    """Returns a value as it is written on the command line."""
+    """Returns a value as it is written on the command line; floats have 12 significant digits."""
+    if isinstance(value, float):
+        value = float(f"{value:.12g}")  # 0.3 instead of 0.30000000000000004
     return value if isinstance(value, str) else json.dumps(value)
 
 
@@ -163,11 +166,11 @@ def create_sampler(sampler: Sampler, space: Space, seed: int, number: int) -> Ba
         return GridSampler(grid, seed=seed)
     if sampler == "tpe":
         return TPESampler(seed=_derive_seed(seed, number))
-    return RandomSampler(seed=_derive_seed(seed, number))
+    return RandomSampler()  # seeded for each parameter
 
 
 def suggest_parameters(study: Study, trial: Trial, space: Space, seed: int) -> dict[str, Choice]:
-    """Returns the parameters of a trial; those that it has already are kept."""
+    """Returns the parameters of a trial; those sampled before an interruption are kept."""
     parameters: dict[str, Choice] = {}
     for name, values in space.items():
         if isinstance(study.sampler, RandomSampler):

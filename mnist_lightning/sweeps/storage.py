@@ -2,6 +2,7 @@
 
 import os
 import re
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -83,7 +84,9 @@ def open_storage(url: str | None, journal: Path) -> BaseStorage:
         if url.startswith("redis"):
             return JournalStorage(JournalRedisBackend(url))
         return get_storage(RDBStorage(url))
-    except (ImportError, ValueError, StorageInternalError, SQLAlchemyError) as error:
+    except Exception as error:
+        if not isinstance(error, (ImportError, ValueError, *_database_errors())):
+            raise
         cause = error.__cause__ or error
         if isinstance(cause, ModuleNotFoundError):
             requirement = f"it requires the package {cause.name}; install it"
@@ -97,18 +100,23 @@ def open_storage(url: str | None, journal: Path) -> BaseStorage:
 
 @contextmanager
 def storage_errors(url: str | None) -> Iterator[None]:
-    """Describes errors of a database that was opened in one sentence.
+    """Turns errors of an open database into a ``UserError``.
 
     Args:
         url: See ``open_storage``.
     """
     try:
         yield
-    except (StorageInternalError, SQLAlchemyError) as error:
+    except _database_errors() as error:
         raise UserError(
             f"the storage {hide_password(url or '')} failed ({_reason(error.__cause__ or error)}); "
-            "the same command continues the sweep"
+            "run the same command again to continue the sweep"
         ) from error
+
+
+def _database_errors() -> tuple[type[Exception], ...]:
+    redis = sys.modules.get("redis")  # imported only if it is used
+    return (StorageInternalError, SQLAlchemyError, *([redis.RedisError] if redis else []))
 
 
 def _reason(error: BaseException) -> str:

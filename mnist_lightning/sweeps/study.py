@@ -14,6 +14,7 @@ from optuna.storages import BaseStorage
 from optuna.trial import FrozenTrial, Trial, TrialState, create_trial
 
 from mnist_lightning.errors import UserError
+from mnist_lightning.files import write_atomically
 from mnist_lightning.sweeps.settings import SweepSettings
 from mnist_lightning.sweeps.space import Choice, create_sampler, suggest_parameters
 
@@ -50,11 +51,6 @@ class ClaimedTrial:
     def number(self) -> int:
         """Number of the trial, from 0."""
         return self.trial.number
-
-    def other_trials(self) -> list[FrozenTrial]:
-        """Returns the other trials of the study."""
-        trials = self.trial.study.get_trials(deepcopy=False)
-        return [trial for trial in trials if trial.number != self.number]
 
     def tell(self, state: TrialState, value: float | None = None, **attributes: Any) -> FrozenTrial:
         """Saves the result of the trial, and releases it.
@@ -104,12 +100,13 @@ class SweepStudy:
             direction="maximize" if settings.maximize else "minimize",
             load_if_exists=True,
         )
+        self._study_id = storage.get_study_id_from_name(folder.name)
 
     def _folder_id(self) -> str:
         path = self._folder / ".id"
         with self._lock:
             if not path.exists():
-                path.write_text(token_hex(16))
+                write_atomically(path, token_hex(16).encode())
             return path.read_text()
 
     def _load(self, number: int = 0) -> optuna.Study:
@@ -130,7 +127,7 @@ class SweepStudy:
     @property
     def trials(self) -> list[FrozenTrial]:
         """The trials that were created, by number."""
-        return self.study.get_trials(deepcopy=False)
+        return self._storage.get_all_trials(self._study_id, deepcopy=False)
 
     def check_config(self, config: Mapping[str, Any]) -> None:
         """Checks that the sweep has the same options as when it was created.
@@ -159,8 +156,8 @@ class SweepStudy:
         for name in {**saved, **options}:
             if saved.get(name) != options.get(name):
                 raise UserError(
-                    f"the sweep {self._folder.name} was started with {_describe(name, saved)}, not "
-                    f"{_describe(name, options)}; choose another --name"
+                    f"the sweep {self._folder.name} was started {_describe(name, saved)}, and this "
+                    f"command is {_describe(name, options)}; choose another --name"
                 )
 
     def claim(self) -> ClaimedTrial | None:
@@ -171,48 +168,52 @@ class SweepStudy:
         """
         with self._lock:
             trials = self.trials
-            for trial in trials:
-                is_ours = trial.user_attrs.get(FOLDER_ATTRIBUTE) == self._id
-                if trial.state == TrialState.RUNNING and is_ours:
-                    folder = self._trial_folder(trial.number)
-                    folder.mkdir(exist_ok=True)  # the process may have been killed before
-                    lock = FileLock(folder / ".lock")
+            for trial in trials[: self._settings.total_trials]:
+                is_in_this_folder = trial.user_attrs.get(FOLDER_ATTRIBUTE) == self._id
+                if trial.state == TrialState.RUNNING and is_in_this_folder:
+                    lock = self._trial_lock(trial.number)
                     try:
                         lock.acquire(blocking=False)
                     except Timeout:
                         continue
-                    return self._open(trial.number, lock)
+                    # Its process may have finished it after the trials were listed.
+                    if self.trials[trial.number].state == TrialState.RUNNING:
+                        return self._open(trial.number, lock)
+                    lock.release()
             if len(trials) >= self._settings.total_trials:
                 return None
             return self._create()
 
     def _create(self) -> ClaimedTrial | None:
-        study_id = self._storage.get_study_id_from_name(self._folder.name)
         template = create_trial(state=TrialState.RUNNING, user_attrs={FOLDER_ATTRIBUTE: self._id})
-        trial_id = self._storage.create_new_trial(study_id, template)
+        trial_id = self._storage.create_new_trial(self._study_id, template)
         number = self._storage.get_trial_number_from_id(trial_id)
-        folder = self._trial_folder(number)
-        folder.mkdir(parents=True, exist_ok=True)
-        lock = FileLock(folder / ".lock")
+        lock = self._trial_lock(number)
         lock.acquire()
-        claimed = self._open(number, lock)
+        claimed_trial = self._open(number, lock)
         if number >= self._settings.total_trials:  # another machine created one at the same time
-            claimed.tell(TrialState.FAIL, reason="not needed")
+            claimed_trial.tell(TrialState.FAIL, reason="not needed")
             return None
-        if any(folder.glob("repeat_*")):  # of an earlier sweep on this machine
-            claimed.tell(TrialState.FAIL, reason="the folder was in use")
-            raise UserError(f"{folder} contains a trial of another storage; delete it")
-        return claimed
+        if any(claimed_trial.folder.glob("repeat_*")):  # of an earlier sweep on this machine
+            claimed_trial.tell(TrialState.FAIL, reason="the folder was in use")
+            raise UserError(
+                f"{claimed_trial.folder} contains a trial of another storage; delete it"
+            )
+        return claimed_trial
 
     def _open(self, number: int, lock: FileLock) -> ClaimedTrial:
         study = self._load(number)
-        study_id = self._storage.get_study_id_from_name(self._folder.name)
-        trial_id = self._storage.get_trial_id_from_study_id_trial_number(study_id, number)
+        trial_id = self._storage.get_trial_id_from_study_id_trial_number(self._study_id, number)
         trial = Trial(study, trial_id)
         space = self._settings.parsed_space
         parameters = suggest_parameters(study, trial, space, self._seed)
-        study.sampler = RandomSampler()  # GridSampler would stop an optimize() at the last trial
+        study.sampler = RandomSampler()  # GridSampler calls study.stop(), which fails here
         return ClaimedTrial(trial, parameters, self._trial_folder(number), lock)
+
+    def _trial_lock(self, number: int) -> FileLock:
+        folder = self._trial_folder(number)
+        folder.mkdir(exist_ok=True)
+        return FileLock(folder / ".lock")
 
     def _trial_folder(self, number: int) -> Path:
         return self._folder / f"trial_{number:04d}"
@@ -233,4 +234,6 @@ def flatten(config: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
 
 
 def _describe(name: str, options: Mapping[str, Any]) -> str:
-    return f"--{name} {json.dumps(options[name])}" if name in options else f"no {name}"
+    if name == "classes":
+        return f"with the classes {' and '.join(options[name])}"
+    return f"with --{name} {json.dumps(options[name])}" if name in options else f"without --{name}"

@@ -46,7 +46,7 @@ def import_class(path: str) -> Any:
 
 def stop_with_parent() -> None:
     """Ends this process by SIGTERM as soon as its standard input is closed."""
-    os.read(sys.stdin.fileno(), 1)  # a lock of sys.stdin would abort Python at exit
+    os.read(sys.stdin.fileno(), 1)  # sys.stdin.read would hold a lock, which aborts Python at exit
     os.kill(os.getpid(), signal.SIGTERM)
 
 

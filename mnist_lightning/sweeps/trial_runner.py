@@ -37,7 +37,7 @@ class FitResult:
         Raises:
             UserError: If the fit did not log it.
         """
-        if name in self.metrics:
+        if isinstance(self.metrics.get(name), float):
             return float(self.metrics[name])
         epoch = self.metrics.get("checkpoint_epoch")
         row = next((row for row in self.history if row["epoch"] == epoch), {})
@@ -73,7 +73,7 @@ class TrialRunner:
         settings: The settings of the sweep.
         command: How to start its fits.
         seed: Seed of its first fit.
-        slot: Which of the trials that are executed at the same time this is.
+        slot: Index among the trials that run in parallel.
     """
 
     def __init__(
@@ -150,7 +150,7 @@ class TrialRunner:
             values = [result.objective(objective) for result in self._results]
         except UserError as error:
             trial = self._fail(str(error))
-            if any(other.state == TrialState.COMPLETE for other in self.claimed.other_trials()):
+            if self.claimed.trial.study.get_trials(deepcopy=False, states=[TrialState.COMPLETE]):
                 return trial
             raise
         if not all(map(math.isfinite, values)):
@@ -167,7 +167,10 @@ class TrialRunner:
 
     def _fail(self, reason: str) -> FrozenTrial:
         if os.strerror(errno.ENOSPC) in reason:  # the trial can resume when there is space
-            raise UserError(f"trial {self.claimed.number} stopped: {reason}")
+            raise UserError(
+                f"trial {self.claimed.number} stopped: {reason}; free disk space and run the same "
+                "command again"
+            )
         return self.claimed.tell(TrialState.FAIL, reason=reason)
 
     def terminate(self) -> None:

@@ -127,7 +127,7 @@ def test_waits_until_the_process_of_an_earlier_sweep_has_ended(
     checkpoint.parent.mkdir(parents=True)
     checkpoint.touch()
     monkeypatch.setattr(fit_process, "SECONDS_TO_UNLOCK", 0.2)
-    message = "is being trained by another process; stop that"
+    message = "is being trained by another process; stop it and run"
     with FileLock(checkpoint.parents[1] / ".lock"), pytest.raises(UserError, match=message):
         FitProcess(tmp_path / "fit", COMMAND, [], slot=0)
     assert run(tmp_path / "fit").exit_code() == 0

@@ -83,9 +83,10 @@ def test_a_sweep_that_is_killed_at_random_continues_exactly(
     rng = random.Random(seed)
     for _ in range(2):
         process = start(tmp_path, "--trials=3")
-        time.sleep(rng.uniform(6, 25))
+        time.sleep(rng.uniform(4, 14))
         process.kill()
         process.communicate()
+        assert process.returncode == -signal.SIGKILL  # it was running
     sweep(tmp_path, "--trials=3")
     assert rows(tmp_path) == rows(expected)
     pairs = list(zip(weights(tmp_path), weights(expected), strict=True))

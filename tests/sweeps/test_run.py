@@ -14,6 +14,7 @@ from mnist_lightning.sweeps import trial_runner
 from mnist_lightning.sweeps.report import SweepReport, difference
 from mnist_lightning.sweeps.run import Sweep
 from mnist_lightning.sweeps.settings import SweepSettings
+from mnist_lightning.sweeps.space import to_text
 
 RANGE = {"model.dropout": {"low": 0.0, "high": 0.5}}
 
@@ -42,11 +43,11 @@ def test_the_best_trial_has_the_best_objective(
 ) -> None:
     simulated.score = staticmethod(dropout)
     report = sweep(tmp_path, trials=10)
-    values = [trial.params["model.dropout"] for trial in report.trials]
+    values = [float(to_text(trial.params["model.dropout"])) for trial in report.trials]
     assert [trial.value for trial in report.trials] == values
     assert [trial.value for trial in report.ranking] == sorted(values, reverse=True)
     report = sweep(tmp_path / "min", trials=10, objective="val/loss")
-    assert report.ranking[0].params["model.dropout"] == max(values)
+    assert float(to_text(report.ranking[0].params["model.dropout"])) == max(values)
     assert report.ranking[0].value == 1 - max(values)
 
 
@@ -246,7 +247,7 @@ def test_another_model_is_another_sweep(tmp_path: Path) -> None:
     sweep(tmp_path, trials=1)
     options = SweepSettings(RANGE, sampler="random", prune=False)
     other = Sweep(options, {"seed_everything": 7, "model": {}}, tmp_path, "sweep", ("m", "d2"))
-    message = r"started with --classes \[\"m\", \"d\"\], not"
+    message = "started with the classes m and d, and this command is with the classes m and d2"
     with pytest.raises(UserError, match=message), other.open():
         pass
 
@@ -262,6 +263,34 @@ def test_the_final_training_has_a_seed_that_no_trial_had(
         best = SweepReport(study.study, options, final.folder).ranking[0]
         final.train_final(best)
     assert simulated.started[-1][1]["seed_everything"] == "10"
+
+
+def test_the_final_seed_is_above_a_range_of_seeds(
+    tmp_path: Path, simulated: type[SimulatedFit]
+) -> None:
+    space = {"seed_everything": {"low": 1, "high": 4_000_000_000}, **RANGE}
+    options = SweepSettings(space, trials=1, final=True, sampler="random")
+    final = Sweep(options, {"seed_everything": 0}, tmp_path, "sweep", ("m", "d"))
+    with final.open() as study:
+        final.execute(study, print)
+        final.train_final(study.trials[0])
+    assert simulated.started[-1][1]["seed_everything"] == "4000000001"
+
+
+@pytest.mark.parametrize("objective", ["dataset", "seed", "parameters"])
+def test_an_objective_that_is_not_a_metric(tmp_path: Path, objective: str) -> None:
+    with pytest.raises(UserError, match=f"--objective is '{objective}', which no fit logs"):
+        sweep(tmp_path, objective=objective)
+
+
+def test_fewer_trials_than_before(tmp_path: Path, simulated: type[SimulatedFit]) -> None:
+    simulated.steps_left = 2 * EPOCHS + 1  # in the third trial
+    with pytest.raises(KeyboardInterrupt):
+        sweep(tmp_path, trials=5)
+    simulated.steps_left = math.inf
+    simulated.started.clear()
+    sweep(tmp_path, trials=2)
+    assert not simulated.started
 
 
 def test_the_figures_name_the_best_trial(tmp_path: Path, simulated: type[SimulatedFit]) -> None:
@@ -291,7 +320,7 @@ def test_the_final_training_is_tested_once_with_a_new_seed(
     ((_, used),) = simulated.started
     assert used["seed_everything"] == "9"
     assert used["test_after_fit"] == "true"
-    assert used["model.dropout"] == str(best.params["model.dropout"])
+    assert used["model.dropout"] == to_text(best.params["model.dropout"])
 
 
 def test_table_and_files(tmp_path: Path, simulated: type[SimulatedFit]) -> None:

@@ -52,6 +52,23 @@ def test_an_interrupted_trial_is_claimed_again_and_no_other_one(tmp_path: Path) 
     assert second.claim() is None
 
 
+def test_a_trial_that_ends_while_another_process_looks_for_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first, second = (open_study(tmp_path / "sweep") for _ in range(2))
+    running_trial = claim(first)
+    acquire = FileLock.acquire
+
+    def finish_first(lock: FileLock, *args: Any, **kwargs: Any) -> Any:
+        if "trial_0000" in lock.lock_file and running_trial.trial.number == 0:
+            monkeypatch.setattr(FileLock, "acquire", acquire)
+            running_trial.tell(TrialState.COMPLETE, 0.5)
+        return acquire(lock, *args, **kwargs)
+
+    monkeypatch.setattr(FileLock, "acquire", finish_first)
+    assert claim(second).number == 1
+
+
 def test_a_trial_of_another_folder_is_not_claimed(tmp_path: Path) -> None:
     url = f"sqlite:///{tmp_path / 'sweep.db'}"
     here, there = tmp_path / "here" / "sweep", tmp_path / "there" / "sweep"
@@ -103,10 +120,10 @@ def test_a_sweep_has_the_options_it_was_started_with(tmp_path: Path) -> None:
     open_study(tmp_path / "sweep").check_config(config)
     study = open_study(tmp_path / "sweep")
     study.check_config(config | {"jobs": 2, "data": {"data_dir": "other"}})
-    message = r"the sweep sweep was started with --model.dropout 0.2, not --model.dropout 0.3"
+    message = r"started with --model.dropout 0.2, and this command is with --model.dropout 0.3;"
     with pytest.raises(UserError, match=message):
         study.check_config(config | {"model": {"dropout": 0.3}})
-    with pytest.raises(UserError, match=r"not no model.dropout; choose another --name"):
+    with pytest.raises(UserError, match=r"is without --model.dropout; choose another --name"):
         study.check_config(config | {"model": {}})
 
 
@@ -183,6 +200,6 @@ def test_a_url_without_a_password() -> None:
 
 
 def test_a_database_that_fails_is_one_sentence() -> None:
-    message = r"the storage sqlite:///a.db failed \(no disk\); the same command continues"
+    message = r"the storage sqlite:///a.db failed \(no disk\); run the same command again"
     with pytest.raises(UserError, match=message), storage_errors("sqlite:///a.db"):
         raise StorageInternalError("hidden") from OSError("no disk")

@@ -102,7 +102,7 @@ def test_a_complete_sweep_prints_its_results_again(
     monkeypatch.chdir(folder.parents[2])
     assert main(["sweep", "--config", "rates.yaml"]).results == cli.results
     out = capsys.readouterr().out
-    assert "was trained again with seed 1 and tested once" in out
+    assert "was trained again with seed 1 and tested once: test/acc" in out
     assert "Sweep folder: lightning_logs/sweeps/rates" in out
 
 
@@ -162,10 +162,23 @@ def test_no_final_training_while_another_process_executes_a_trial(
     with monkeypatch.context() as patch:
         patch.setattr(Sweep, "execute", claim_first)
         assert "final" not in main(args).results
-    assert "1 trial is being executed by another process" in capsys.readouterr().out
+    assert (
+        "1 of the trials are not finished; other processes execute them" in capsys.readouterr().out
+    )
     assert claimed[0] is not None
     claimed[0].release()
     assert main(args).results["final"]["test/acc"] == 0
+
+
+def test_a_process_for_which_no_trial_is_left(
+    workdir: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    simulate_fits(monkeypatch)
+    claimed = []
+    monkeypatch.setattr(Sweep, "execute", lambda sweep, study, _: claimed.append(study.claim()))
+    main(["sweep", SPACE, "--trials=1"])
+    assert claimed[0] is not None
+    assert "1 of the trials are not finished" in capsys.readouterr().out
 
 
 def test_a_trial_does_not_start_a_sweep(
@@ -173,7 +186,7 @@ def test_a_trial_does_not_start_a_sweep(
 ) -> None:
     monkeypatch.setenv("MNIST_LIGHTNING_IN_TRIAL", "1")
     _, error = fail(capsys, "sweep", SPACE)
-    assert "write the call below if __name__ == '__main__':" in error
+    assert "move that call below if __name__ == '__main__':" in error
 
 
 def test_without_a_complete_trial(
