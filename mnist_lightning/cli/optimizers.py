@@ -76,7 +76,7 @@ def check_optimizer(
 
     Args:
         options: The options of a command.
-        parser: The parser, which knows their defaults.
+        parser: The parser, which knows their defaults, or that of ``sweep``.
         user_options: The options that the user wrote, such as ``--model.learning_rate``.
 
     Raises:
@@ -84,7 +84,7 @@ def check_optimizer(
     """
     if not (options.optimizer or options.lr_scheduler):
         return
-    defaults = parser.commands["fit"].get_defaults().model
+    defaults = parser.commands.get("fit", parser).get_defaults().model
     for key, replaced in REPLACED_OPTIONS.items():
         for name, hint in replaced.items() if options[key] else ():
             value, default = options.model.get(name), defaults.get(name)

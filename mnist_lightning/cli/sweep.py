@@ -17,6 +17,7 @@ from typing_extensions import override
 from mnist_lightning.classifier import MNISTClassifier
 from mnist_lightning.cli.configs import resolve_configs
 from mnist_lightning.cli.help import command_texts, program_name
+from mnist_lightning.cli.optimizers import check_optimizer
 from mnist_lightning.cli.options import add_options
 from mnist_lightning.cli.parser import OneSentenceParser
 from mnist_lightning.cli.run_trainer import RunTrainer
@@ -133,7 +134,11 @@ class SweepCLI(LightningCLI):
         Raises:
             UserError: If the name or the value of a parameter is invalid.
         """
-        return self._to_dict(self.parser.parse_args([*self._args, *options_of(parameters)]))
+        assert isinstance(self.parser, OneSentenceParser)
+        args = [*self._args, *options_of(parameters)]
+        options = self.parser.parse_args(args)
+        check_optimizer(options, self.parser, {arg.partition("=")[0] for arg in args})
+        return self._to_dict(options)
 
     def _to_dict(self, options: Namespace) -> dict[str, Any]:
         config = yaml.safe_load(self.parser.dump(options, skip_none=False))

@@ -110,6 +110,7 @@ def test_a_complete_sweep_prints_its_results_again(
     ("args", "message"),
     [
         ([], "--space is missing"),
+        (["--space={optimizer: [SGD], model.learning_rate: [0.1]}"], "use --optimizer.lr"),
         (["--space={model.dropot: [0.1]}"], "did you mean --model.dropout?"),
         (["--space={model.dropout: [0.1, x]}"], "--model.dropout is 'x'; it must be float"),
         (["--space=5"], "it must be a mapping such as {NAME: VALUE}"),
