@@ -58,7 +58,7 @@ class SimulatedFit:
         (self._run / "results.json").write_text(json.dumps(results))
         return 0
 
-    def failure(self) -> str:
+    def describe_failure(self) -> str:
         return "simulated"
 
     def terminate(self) -> None:

@@ -28,8 +28,8 @@ from mnist_lightning.datamodule import MNISTDataModule
 from mnist_lightning.errors import InvalidArgumentError, UsageError, UserError
 from mnist_lightning.figures.metric_axis import format_metric
 from mnist_lightning.files import write_atomically
-from mnist_lightning.sweeps.fit_process import IN_TRIAL, options_of
-from mnist_lightning.sweeps.report import SweepReport, difference
+from mnist_lightning.sweeps.fit_process import IN_TRIAL, format_options
+from mnist_lightning.sweeps.report import SweepReport, diff_from_defaults
 from mnist_lightning.sweeps.run import Sweep
 from mnist_lightning.sweeps.settings import SweepSettings
 from mnist_lightning.sweeps.space import Range
@@ -135,7 +135,7 @@ class SweepCLI(LightningCLI):
             UserError: If the name or the value of a parameter is invalid.
         """
         assert isinstance(self.parser, OneSentenceParser)
-        args = [*self._args, *options_of(parameters)]
+        args = [*self._args, *format_options(parameters)]
         options = self.parser.parse_args(args)
         check_optimizer(options, self.parser, {arg.partition("=")[0] for arg in args})
         return self._to_dict(options)
@@ -175,9 +175,9 @@ class SweepCLI(LightningCLI):
                 f"no trial is complete ({reason}); choose another --name, or delete {sweep.folder}"
             )
         best = report.ranking[0]
-        has_choice = not self.settings.only_seeds
+        has_choice = not self.settings.has_only_seeds
         defaults = self.parser.parse_args([f"--space={json.dumps(self.settings.space)}"])
-        config = difference(self._resolve(best.params), self._to_dict(defaults))
+        config = diff_from_defaults(self._resolve(best.params), self._to_dict(defaults))
         report.write(config if has_choice else None)
         print_line(report.table())
         self.results = report.results()

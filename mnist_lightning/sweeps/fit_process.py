@@ -118,7 +118,7 @@ class FitProcess:
             self._process.stdin.close()
         return code
 
-    def failure(self) -> str:
+    def describe_failure(self) -> str:
         """Describes why the process failed."""
         code = self._process.returncode
         if code < 0:
@@ -151,6 +151,6 @@ class FitProcess:
         self.exit_code()
 
 
-def options_of(parameters: Mapping[str, Any]) -> list[str]:
+def format_options(parameters: Mapping[str, Any]) -> list[str]:
     """Returns parameters as options of the command line."""
     return [f"--{name}={to_text(value)}" for name, value in parameters.items()]

@@ -60,10 +60,10 @@ def format_seconds(seconds: float) -> str:
 def rank_trials(trials: Sequence[FrozenTrial], maximize: bool) -> list[FrozenTrial]:
     """Returns the complete trials, best first, equal ones by number."""
     complete = [trial for trial in trials if trial.state == TrialState.COMPLETE]
-    return sorted(complete, key=lambda trial: objective_of(trial) * (-1 if maximize else 1))
+    return sorted(complete, key=lambda trial: get_objective(trial) * (-1 if maximize else 1))
 
 
-def objective_of(trial: FrozenTrial) -> float:
+def get_objective(trial: FrozenTrial) -> float:
     """Returns the objective of a trial, NaN if it has none."""
     return float("nan") if trial.value is None else trial.value
 
@@ -93,7 +93,7 @@ class Progress:
         outcome = f"{STATE_NAMES[trial.state]}: {trial.user_attrs.get('reason')}"
         if trial.state == TrialState.COMPLETE:
             error = trial.user_attrs["standard_error"] if self._settings.repeats > 1 else None
-            outcome = f"{objective} {format_mean(objective_of(trial), error, objective)}"
+            outcome = f"{objective} {format_mean(get_objective(trial), error, objective)}"
         self._print_line(f"Trial {trial.number}: {outcome} ({format_parameters(trial.params)})")
         self._num_ended += 1
         self._print_line(self._progress(trials))
@@ -103,8 +103,8 @@ class Progress:
         num_finished = sum(trial.state.is_finished() for trial in trials)
         ranking = rank_trials(trials, self._settings.maximize)
         text = f"  {num_finished} of {total} trials"
-        if ranking and not self._settings.only_seeds:
-            value = format_metric(objective_of(ranking[0]), self._settings.objective)
+        if ranking and not self._settings.has_only_seeds:
+            value = format_metric(get_objective(ranking[0]), self._settings.objective)
             text += f", best {value} (trial {ranking[0].number})"
         if num_finished < total:
             elapsed = time.monotonic() - self._start_seconds

@@ -27,7 +27,7 @@ from mnist_lightning.sweeps.progress import (
     STATE_NAMES,
     format_mean,
     format_value,
-    objective_of,
+    get_objective,
     rank_trials,
 )
 from mnist_lightning.sweeps.settings import SEED, SweepSettings
@@ -75,7 +75,7 @@ class SweepReport:
 
     def table(self) -> str:
         """Returns the best settings as a table, or the mean over seeds."""
-        if self.settings.only_seeds:
+        if self.settings.has_only_seeds:
             means = self.means.items()
             lines = [f"  {name:<9}  {format_mean(*values, name)}" for name, values in means]
             title = f"Mean and standard deviation over {len(self.ranking)} seeds:"
@@ -84,7 +84,7 @@ class SweepReport:
         rows = [["Trial", objective, *_short_names(names)]]
         for trial in self.ranking[:MAX_ROWS]:
             error = trial.user_attrs["standard_error"] if self.settings.repeats > 1 else None
-            value = format_mean(objective_of(trial), error, objective)
+            value = format_mean(get_objective(trial), error, objective)
             parameters = (format_value(trial.params[name]) for name in names)
             rows.append([str(trial.number), value, *parameters])
         if importances := self.importances:
@@ -109,7 +109,7 @@ class SweepReport:
     def results(self) -> dict[str, Any]:
         """Returns the best trial, or the means over seeds, as in ``results.json``."""
         results: dict[str, Any] = {"folder": str(self.folder)}
-        if self.settings.only_seeds:
+        if self.settings.has_only_seeds:
             results["seeds"] = len(self.ranking)
             for name, (mean, deviation) in self.means.items():
                 results |= {name: mean, f"{name}_std": deviation}
@@ -135,7 +135,7 @@ class SweepReport:
 
     def _to_csv(self) -> str:
         names = list(self.settings.parsed_space)
-        metrics = SEED_METRICS if self.settings.only_seeds else ()
+        metrics = SEED_METRICS if self.settings.has_only_seeds else ()
         file = io.StringIO()
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow([*COLUMNS, *names, *metrics, "reason"])
@@ -165,10 +165,10 @@ class SweepReport:
         if curves := self._curves():
             yield "curves", plot_mean_curves(curves, objective)
         ended = [trial for trial in self.trials if trial.state.is_finished()]
-        if settings.only_seeds or not ended:
+        if settings.has_only_seeds or not ended:
             return
         numbers = [trial.number for trial in ended]
-        values = [objective_of(trial) for trial in ended]
+        values = [get_objective(trial) for trial in ended]
         is_pruned = [trial.state == TrialState.PRUNED for trial in ended]
         yield "trials", plot_trials(numbers, values, is_pruned, objective, settings.maximize)
         if importances := self.importances:
@@ -181,7 +181,7 @@ class SweepReport:
                 plot_slices(
                     [trial.number for trial in complete],
                     {name: [trial.params[name] for trial in complete] for name, _ in space},
-                    [objective_of(trial) for trial in complete],
+                    [get_objective(trial) for trial in complete],
                     objective,
                     settings.maximize,
                     [name for name, values in space if isinstance(values, Range) and values.log],
@@ -191,9 +191,9 @@ class SweepReport:
     def _curves(self) -> dict[str, list[list[float]]]:
         """Returns for the best settings the objective of each seed in each epoch."""
         curves: dict[str, list[list[float]]] = {}
-        for trial in self.ranking if self.settings.only_seeds else self.ranking[:MAX_ROWS]:
+        for trial in self.ranking if self.settings.has_only_seeds else self.ranking[:MAX_ROWS]:
             folder = self.folder / f"trial_{trial.number:04d}"
-            label = "all seeds" if self.settings.only_seeds else f"trial {trial.number}"
+            label = "all seeds" if self.settings.has_only_seeds else f"trial {trial.number}"
             for repeat in range(self.settings.repeats):
                 result = read_result(folder / f"repeat_{repeat}")  # None: on another machine
                 rows = result.history if result else []
@@ -209,7 +209,7 @@ def _short_names(names: Sequence[str]) -> list[str]:
     return short_names if len(set(short_names)) == len(names) else list(names)
 
 
-def difference(config: Mapping[str, Any], defaults: Mapping[str, Any]) -> dict[str, Any]:
+def diff_from_defaults(config: Mapping[str, Any], defaults: Mapping[str, Any]) -> dict[str, Any]:
     """Returns the options of a nested config that differ from the defaults.
 
     The seed is left out.
@@ -218,7 +218,7 @@ def difference(config: Mapping[str, Any], defaults: Mapping[str, Any]) -> dict[s
     for name, value in config.items():
         default = defaults.get(name)
         if isinstance(value, dict) and isinstance(default, dict) and "class_path" not in value:
-            if nested := difference(value, default):
+            if nested := diff_from_defaults(value, default):
                 result[name] = nested
         elif value != default and name != SEED:
             result[name] = value

@@ -18,7 +18,7 @@ from mnist_lightning.sweeps.fit_process import (
     SECONDS_TO_STOP,
     FitCommand,
     FitProcess,
-    options_of,
+    format_options,
 )
 from mnist_lightning.sweeps.progress import Progress
 from mnist_lightning.sweeps.settings import SEED, SweepSettings
@@ -124,7 +124,7 @@ class Sweep:
             if result := read_result(folder):
                 return result
             options = {**best.params, SEED: self._unused_seed(), "test_after_fit": True}
-            process = FitProcess(folder, self._command(1), options_of(options), 0)
+            process = FitProcess(folder, self._command(1), format_options(options), 0)
             try:
                 while process.exit_code() is None:
                     time.sleep(POLL_SECONDS)
@@ -132,7 +132,7 @@ class Sweep:
                 process.stop()
             if result := read_result(folder):
                 return result
-            raise UserError(f"the final training failed: {process.failure()}")
+            raise UserError(f"the final training failed: {process.describe_failure()}")
 
     def _unused_seed(self) -> int:
         values = self.settings.parsed_space.get(SEED, [])

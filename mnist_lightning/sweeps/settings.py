@@ -94,7 +94,7 @@ class SweepSettings:
         return parse_space(self.space)
 
     @property
-    def only_seeds(self) -> bool:
+    def has_only_seeds(self) -> bool:
         """Whether the trials differ in their seeds only, so that nothing is chosen."""
         return set(self.parsed_space) == {SEED}
 

@@ -116,7 +116,7 @@ class SweepStudy:
             study_name=self._folder.name,
             storage=self._storage,
             sampler=create_sampler(settings.sampler, settings.parsed_space, self._seed, number),
-            pruner=pruner if settings.prune and not settings.only_seeds else NopPruner(),
+            pruner=pruner if settings.prune and not settings.has_only_seeds else NopPruner(),
         )
 
     @property

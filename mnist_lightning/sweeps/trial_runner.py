@@ -14,7 +14,7 @@ from optuna.trial import FrozenTrial, TrialState
 from mnist_lightning.callbacks.save_history import FILE_NAME, Row, read_history
 from mnist_lightning.errors import UserError
 from mnist_lightning.runs.folder import find_runs
-from mnist_lightning.sweeps.fit_process import FitCommand, FitProcess, options_of
+from mnist_lightning.sweeps.fit_process import FitCommand, FitProcess, format_options
 from mnist_lightning.sweeps.settings import SEED, SweepSettings
 from mnist_lightning.sweeps.study import ClaimedTrial
 
@@ -107,7 +107,7 @@ class TrialRunner:
             if exit_code is None:
                 return None
             if exit_code != 0:
-                return self._fail(self._process.failure())
+                return self._fail(self._process.describe_failure())
             if read_result(self._process.folder) is None:
                 return self._fail("the fit has no result")
             self._process = None
@@ -123,7 +123,7 @@ class TrialRunner:
         parameters = dict(self.claimed.parameters)
         if SEED not in parameters:
             parameters[SEED] = self._seed + repeat
-        options = options_of({**parameters, "test_after_fit": self._settings.test})
+        options = format_options({**parameters, "test_after_fit": self._settings.test})
         self._process = FitProcess(folder, self._command, options, self.slot)
 
     def _is_unpromising(self) -> bool:

@@ -13,7 +13,7 @@ from filelock import FileLock
 
 from mnist_lightning.errors import UserError
 from mnist_lightning.sweeps import fit_process
-from mnist_lightning.sweeps.fit_process import FitCommand, FitProcess, options_of
+from mnist_lightning.sweeps.fit_process import FitCommand, FitProcess, format_options
 
 COMMAND = FitCommand(("m", "d"), "data: {}", jobs=1)
 
@@ -59,7 +59,7 @@ def test_a_single_fit_has_the_environment_of_the_sweep(monkeypatch: pytest.Monke
 
 def test_parameters_as_options() -> None:
     parameters = {"a.b": 1e-05, "c": None, "d": True, "e": "one_cycle", "f": '{"x": [1]}'}
-    assert options_of(parameters) == [
+    assert format_options(parameters) == [
         "--a.b=1e-05",
         "--c=null",
         "--d=true",
@@ -99,7 +99,7 @@ def test_a_fit_starts_with_the_config_and_resumes_without_it(tmp_path: Path, pro
 )
 def test_reason_of_a_failure(tmp_path: Path, program: Path, code: str, reason: str) -> None:
     program.write_text(code)
-    assert run(tmp_path / "fit").failure().startswith(reason)
+    assert run(tmp_path / "fit").describe_failure().startswith(reason)
 
 
 def test_a_process_that_ignores_sigterm_is_killed(

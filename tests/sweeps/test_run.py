@@ -11,7 +11,7 @@ from simulated_fit import EPOCHS, SimulatedFit, simulate_fits
 
 from mnist_lightning.errors import UserError
 from mnist_lightning.sweeps import trial_runner
-from mnist_lightning.sweeps.report import SweepReport, difference
+from mnist_lightning.sweeps.report import SweepReport, diff_from_defaults
 from mnist_lightning.sweeps.run import Sweep
 from mnist_lightning.sweeps.settings import SweepSettings
 from mnist_lightning.sweeps.space import to_text
@@ -220,7 +220,7 @@ def test_a_full_disk_stops_the_sweep_and_the_trial_resumes(
     space = {"model.network": ["fail"]}
     with monkeypatch.context() as patch:
         reason = "cannot read or write history.csv (No space left on device)"
-        patch.setattr(simulated, "failure", lambda self: reason)
+        patch.setattr(simulated, "describe_failure", lambda self: reason)
         with pytest.raises(UserError, match=r"trial 0 stopped: .* \(No space left on device\)"):
             sweep(tmp_path, space=space, sampler="grid")
     with monkeypatch.context() as patch:
@@ -355,8 +355,8 @@ def test_difference_to_the_defaults() -> None:
         "model": {"dropout": 0.2, "network": network},
         "trainer": {"logger": True, "profiler": profiler},
     }
-    assert difference(config, defaults) == {
+    assert diff_from_defaults(config, defaults) == {
         "model": {"network": network},
         "trainer": {"profiler": profiler},
     }
-    assert difference(defaults, defaults) == {}
+    assert diff_from_defaults(defaults, defaults) == {}
