@@ -135,7 +135,7 @@ class TrialRunner:
         for row in read_history(runs[-1] / FILE_NAME)[self._checked_rows :] if runs else []:
             self._checked_rows += 1
             epoch, value = int(row["epoch"]), row.get(self._settings.objective, math.nan)
-            if not math.isfinite(value) or any(epoch < other for other in reported):
+            if not math.isfinite(value):
                 continue
             if epoch not in reported:
                 trial.report(value, epoch)

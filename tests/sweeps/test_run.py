@@ -5,6 +5,7 @@ import math
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from optuna.trial import TrialState
 from simulated_fit import EPOCHS, SimulatedFit, simulate_fits
@@ -299,6 +300,10 @@ def test_the_figures_name_the_best_trial(tmp_path: Path, simulated: type[Simulat
     best = report.ranking[0].number
     assert best > 0
     figures = dict(report.figures())
+    points = np.concatenate([dots.get_offsets() for dots in figures["slices"].axes[0].collections])
+    parameters = [trial.params["model.dropout"] for trial in report.trials]
+    in_view = [value for value in parameters if value in points[:, 0]]
+    assert points[: len(in_view), 0].tolist() == in_view  # later trials are drawn darker
     for name in ("trials", "slices"):
         (legend,) = figures[name].legends
         label = f"best: trial {best}, {report.ranking[0].value:.2%}"
