@@ -6,6 +6,7 @@ import math
 import statistics
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +33,7 @@ from mnist_lightning.sweeps.progress import (
 )
 from mnist_lightning.sweeps.settings import SEED, SweepSettings
 from mnist_lightning.sweeps.space import Range, to_text
+from mnist_lightning.sweeps.study import trial_folder
 from mnist_lightning.sweeps.trial_runner import read_result
 
 MAX_ROWS = 5
@@ -54,17 +56,17 @@ class SweepReport:
     settings: SweepSettings
     folder: Path
 
-    @property
+    @cached_property
     def trials(self) -> list[FrozenTrial]:
         """All trials, by number."""
         return self.study.get_trials(deepcopy=False)
 
-    @property
+    @cached_property
     def ranking(self) -> list[FrozenTrial]:
         """The complete trials, best first."""
         return rank_trials(self.trials, self.settings.maximize)
 
-    @property
+    @cached_property
     def importances(self) -> dict[str, float]:
         """How much each parameter matters (PED-ANOVA; Watanabe et al., 2023), 1 in total."""
         values = {trial.value for trial in self.ranking}
@@ -192,7 +194,7 @@ class SweepReport:
         """Returns for the best settings the objective of each seed in each epoch."""
         curves: dict[str, list[list[float]]] = {}
         for trial in self.ranking if self.settings.has_only_seeds else self.ranking[:MAX_ROWS]:
-            folder = self.folder / f"trial_{trial.number:04d}"
+            folder = trial_folder(self.folder, trial.number)
             label = "all seeds" if self.settings.has_only_seeds else f"trial {trial.number}"
             for repeat in range(self.settings.repeats):
                 result = read_result(folder / f"repeat_{repeat}")  # None: on another machine

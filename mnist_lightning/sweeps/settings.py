@@ -53,7 +53,7 @@ class SweepSettings:
     jobs: int = 1
 
     def __post_init__(self) -> None:
-        parsed = parse_space(self.space)
+        parsed = self.parsed_space
         if not re.fullmatch(r"\w[\w.-]*", self.name or "sweep"):
             raise InvalidArgumentError(
                 "--name", self.name, "it must consist of letters, digits, '_', '.' and '-'"
@@ -66,7 +66,7 @@ class SweepSettings:
         check_integer("--jobs", self.jobs, 1, 1000)
         if self.sampler == "grid":
             grid_size(parsed)
-        if self.test and set(parsed) != {SEED}:
+        if self.test and not self.has_only_seeds:
             raise InvalidArgumentError(
                 "--test",
                 True,
@@ -77,7 +77,7 @@ class SweepSettings:
             raise InvalidArgumentError(
                 "--repeats", self.repeats, f"the space contains {SEED}; remove one of the two"
             )
-        if self.final and set(parsed) == {SEED}:
+        if self.final and self.has_only_seeds:
             raise InvalidArgumentError(
                 "--final", True, f"the space contains nothing but {SEED}; use --test true"
             )

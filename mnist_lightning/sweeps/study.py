@@ -208,15 +208,17 @@ class SweepStudy:
         space = self._settings.parsed_space
         parameters = suggest_parameters(study, trial, space, self._seed)
         study.sampler = RandomSampler()  # GridSampler calls study.stop(), which fails here
-        return ClaimedTrial(trial, parameters, self._trial_folder(number), lock)
+        return ClaimedTrial(trial, parameters, trial_folder(self._folder, number), lock)
 
     def _trial_lock(self, number: int) -> FileLock:
-        folder = self._trial_folder(number)
+        folder = trial_folder(self._folder, number)
         folder.mkdir(exist_ok=True)
         return FileLock(folder / ".lock")
 
-    def _trial_folder(self, number: int) -> Path:
-        return self._folder / f"trial_{number:04d}"
+
+def trial_folder(sweep_folder: Path, number: int) -> Path:
+    """Returns the folder of a trial."""
+    return sweep_folder / f"trial_{number:04d}"
 
 
 def flatten(config: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:

@@ -108,8 +108,9 @@ class TrialRunner:
                 return None
             if exit_code != 0:
                 return self._fail(self._process.describe_failure())
-            if read_result(self._process.folder) is None:
+            if (result := read_result(self._process.folder)) is None:
                 return self._fail("the fit has no result")
+            self._results.append(result)
             self._process = None
         while (repeat := len(self._results)) < self._settings.repeats:
             folder = self.claimed.folder / f"repeat_{repeat}"
