@@ -159,7 +159,7 @@ class SweepCLI(LightningCLI):
                 raise UsageError(f"--space: {error}") from error
 
     def _report(self, sweep: Sweep, study: SweepStudy) -> None:
-        report = SweepReport(study.study, self.settings, sweep.folder)
+        report = SweepReport(study, self.settings, sweep.folder)
         num_unfinished = sum(not trial.state.is_finished() for trial in report.trials)
         if num_unfinished:
             print_line(

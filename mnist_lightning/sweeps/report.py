@@ -12,7 +12,6 @@ from typing import Any
 
 import yaml
 from matplotlib.figure import Figure
-from optuna import Study
 from optuna.importance import PedAnovaImportanceEvaluator, get_param_importances
 from optuna.trial import FrozenTrial, TrialState
 
@@ -33,7 +32,7 @@ from mnist_lightning.sweeps.progress import (
 )
 from mnist_lightning.sweeps.settings import SEED, SweepSettings
 from mnist_lightning.sweeps.space import Range, to_text
-from mnist_lightning.sweeps.study import trial_folder
+from mnist_lightning.sweeps.study import SweepStudy, trial_folder
 from mnist_lightning.sweeps.trial_runner import read_result
 
 MAX_ROWS = 5
@@ -52,14 +51,14 @@ class SweepReport:
         folder: The folder of the sweep.
     """
 
-    study: Study
+    study: SweepStudy
     settings: SweepSettings
     folder: Path
 
     @cached_property
     def trials(self) -> list[FrozenTrial]:
-        """All trials, by number."""
-        return self.study.get_trials(deepcopy=False)
+        """The trials, by number."""
+        return self.study.trials
 
     @cached_property
     def ranking(self) -> list[FrozenTrial]:
@@ -73,7 +72,7 @@ class SweepReport:
         is_informative = len(self.ranking) >= MIN_TRIALS_FOR_IMPORTANCE and len(values) > 1
         if not is_informative or len(self.settings.parsed_space) < 2:
             return {}
-        return get_param_importances(self.study, evaluator=PedAnovaImportanceEvaluator())
+        return get_param_importances(self.study.study, evaluator=PedAnovaImportanceEvaluator())
 
     def table(self) -> str:
         """Returns the best settings as a table, or the mean over seeds."""

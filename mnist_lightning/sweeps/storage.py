@@ -3,6 +3,7 @@
 import os
 import re
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -11,12 +12,14 @@ from filelock import FileLock, Timeout
 from optuna.exceptions import StorageInternalError
 from optuna.storages import BaseStorage, JournalStorage, RDBStorage, get_storage
 from optuna.storages.journal import JournalFileBackend, JournalFileOpenLock, JournalRedisBackend
-from sqlalchemy.exc import ArgumentError, SQLAlchemyError
+from sqlalchemy.exc import ArgumentError, DBAPIError, SQLAlchemyError
 from typing_extensions import override
 
 from mnist_lightning.errors import InvalidArgumentError, UserError
 
 SECONDS_TO_LOCK = 30.0
+OPEN_ATTEMPTS = 4
+SECONDS_BETWEEN_ATTEMPTS = 0.5
 DAMAGE = (AssertionError, AttributeError, IndexError, KeyError, TypeError, ValueError)
 
 
@@ -83,7 +86,7 @@ def open_storage(url: str | None, journal: Path) -> BaseStorage:
     try:
         if url.startswith("redis"):
             return JournalStorage(JournalRedisBackend(url))
-        return get_storage(RDBStorage(url))
+        return _open_database(url)
     except Exception as error:
         if not isinstance(error, (ImportError, ValueError, *_database_errors())):
             raise
@@ -96,6 +99,16 @@ def open_storage(url: str | None, journal: Path) -> BaseStorage:
         raise UserError(
             f"cannot open the storage {hide_password(url)} ({_reason(cause)})"
         ) from error
+
+
+def _open_database(url: str) -> BaseStorage:
+    # Creating the tables fails while another process creates them.
+    for _ in range(OPEN_ATTEMPTS - 1):
+        try:
+            return get_storage(RDBStorage(url))
+        except DBAPIError:
+            time.sleep(SECONDS_BETWEEN_ATTEMPTS)
+    return get_storage(RDBStorage(url))
 
 
 @contextmanager

@@ -126,8 +126,14 @@ class SweepStudy:
 
     @property
     def trials(self) -> list[FrozenTrial]:
-        """The trials that were created, by number."""
-        return self._storage.get_all_trials(self._study_id, deepcopy=False)
+        """The trials that were created, by number, without those that are not needed.
+
+        Machines that create the last trial at the same time create too many. These remain for a
+        sweep with more trials.
+        """
+        total, running = self._settings.total_trials, TrialState.RUNNING
+        trials = self._storage.get_all_trials(self._study_id, deepcopy=False)
+        return [trial for trial in trials if trial.number < total or trial.state != running]
 
     def check_config(self, config: Mapping[str, Any]) -> None:
         """Checks that the sweep has the same options as when it was created.
@@ -188,12 +194,11 @@ class SweepStudy:
         template = create_trial(state=TrialState.RUNNING, user_attrs={FOLDER_ATTRIBUTE: self._id})
         trial_id = self._storage.create_new_trial(self._study_id, template)
         number = self._storage.get_trial_number_from_id(trial_id)
+        if number >= self._settings.total_trials:  # another machine created one at the same time
+            return None
         lock = self._trial_lock(number)
         lock.acquire()
         claimed_trial = self._open(number, lock)
-        if number >= self._settings.total_trials:  # another machine created one at the same time
-            claimed_trial.tell(TrialState.FAIL, reason="not needed")
-            return None
         if any(claimed_trial.folder.glob("repeat_*")):  # of an earlier sweep on this machine
             claimed_trial.tell(TrialState.FAIL, reason="the folder was in use")
             raise UserError(

@@ -6,6 +6,7 @@ import shutil
 import signal
 import socket
 import subprocess
+import sys
 import tempfile
 import time
 from collections import Counter
@@ -77,6 +78,36 @@ def start(root: Path, url: str) -> subprocess.Popen[str]:
 def rows(root: Path) -> list[dict[str, str]]:
     with (root / "lightning_logs" / "sweeps" / "sweep" / "trials.csv").open() as file:
         return list(csv.DictReader(file))
+
+
+def test_empty_database_opened_by_several_machines_at_once(
+    tmp_path: Path, database: tuple[str, subprocess.Popen[bytes]]
+) -> None:
+    url, _ = database
+    code = (
+        "from pathlib import Path; from mnist_lightning.sweeps.storage import open_storage\n"
+        f"input('ready\\n'); open_storage({url!r}, Path())"
+    )
+    machines = [
+        subprocess.Popen(
+            [sys.executable, "-c", code],
+            cwd=tmp_path,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        for _ in range(6)
+    ]
+    for machine in machines:
+        assert machine.stdout
+        assert machine.stdout.readline() == "ready\n"
+    for machine in machines:
+        assert machine.stdin
+        machine.stdin.write("\n")
+        machine.stdin.flush()
+    errors = [machine.communicate()[1] for machine in machines]
+    assert not any(machine.returncode for machine in machines), errors
 
 
 def test_three_machines_share_a_sweep_and_one_is_killed(

@@ -32,7 +32,7 @@ def sweep(root: Path, lines: list[str] | None = None, **settings: Any) -> SweepR
     sweep = Sweep(options, {"seed_everything": 7, "model": {}}, root, "sweep", ("m", "d"))
     with sweep.open() as study:
         sweep.execute(study, (lines if lines is not None else []).append)
-        return SweepReport(study.study, options, sweep.folder)
+        return SweepReport(study, options, sweep.folder)
 
 
 def dropout(options: dict[str, str], epoch: int) -> float:
@@ -261,7 +261,7 @@ def test_the_final_training_has_a_seed_that_no_trial_had(
     final = Sweep(options, {"seed_everything": 7}, tmp_path, "sweep", ("m", "d"))
     with final.open() as study:
         final.execute(study, print)
-        best = SweepReport(study.study, options, final.folder).ranking[0]
+        best = SweepReport(study, options, final.folder).ranking[0]
         final.train_final(best)
     assert simulated.started[-1][1]["seed_everything"] == "10"
 
@@ -318,7 +318,7 @@ def test_the_final_training_is_tested_once_with_a_new_seed(
     final = Sweep(options, {"seed_everything": 7}, tmp_path, "sweep", ("m", "d"))
     with final.open() as study:
         final.execute(study, print)
-        best = SweepReport(study.study, options, final.folder).ranking[0]
+        best = SweepReport(study, options, final.folder).ranking[0]
         simulated.started.clear()
         for _ in range(2):
             assert final.train_final(best).metrics["test/acc"] == 0.25

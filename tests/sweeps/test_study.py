@@ -2,6 +2,7 @@
 
 import json
 import multiprocessing
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -89,7 +90,9 @@ def test_a_new_trial_does_not_use_the_folder_of_another_sweep(tmp_path: Path) ->
     assert study.trials[0].state == TrialState.FAIL
 
 
-def test_a_trial_too_many_is_not_executed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_two_machines_create_the_last_trial(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     study = open_study(tmp_path / "sweep")
     claimed = [claim(study) for _ in range(3)]
     create = study._storage.create_new_trial
@@ -100,8 +103,9 @@ def test_a_trial_too_many_is_not_executed(tmp_path: Path, monkeypatch: pytest.Mo
 
     monkeypatch.setattr(study._storage, "create_new_trial", create_after_another_machine)
     assert study.claim() is None
-    states = [trial.state for trial in study.trials]
-    assert states == [TrialState.RUNNING] * (len(claimed) + 1) + [TrialState.FAIL]
+    assert [trial.number for trial in study.trials] == [*(trial.number for trial in claimed), 3]
+    larger = SweepStudy(study._storage, replace(SETTINGS, trials=5), tmp_path / "sweep", 0)
+    assert claim(larger).number == 4
 
 
 def test_a_trial_that_was_interrupted_while_it_was_sampled(tmp_path: Path) -> None:
