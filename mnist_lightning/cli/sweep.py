@@ -163,8 +163,8 @@ class SweepCLI(LightningCLI):
         num_unfinished = sum(not trial.state.is_finished() for trial in report.trials)
         if num_unfinished:
             print_line(
-                f"{num_unfinished} of the trials are not finished; other processes execute them, "
-                "or continue them when they run the same command again"
+                f"Not finished: {num_unfinished} of {len(report.trials)} trials. Other processes "
+                "are running them, or continue them when they run the same command again"
             )
         if not report.ranking:
             report.write(None)

@@ -31,7 +31,7 @@ from mnist_lightning.sweeps.progress import (
     rank_trials,
 )
 from mnist_lightning.sweeps.settings import SEED, SweepSettings
-from mnist_lightning.sweeps.space import Range, to_text
+from mnist_lightning.sweeps.space import Range, shorten, to_text
 from mnist_lightning.sweeps.study import SweepStudy, trial_folder
 from mnist_lightning.sweeps.trial_runner import read_result
 
@@ -116,7 +116,8 @@ class SweepReport:
                 results |= {name: mean, f"{name}_std": deviation}
             return results
         best = self.ranking[0]
-        results |= {"trial": best.number, "parameters": best.params}
+        parameters = {name: shorten(value) for name, value in best.params.items()}
+        results |= {"trial": best.number, "parameters": parameters}
         results |= {self.settings.objective: best.value}
         return results | {"standard_error": best.user_attrs["standard_error"]}
 

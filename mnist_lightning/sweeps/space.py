@@ -116,11 +116,14 @@ def _check_range(name: str, values: Range) -> None:
         )
 
 
+def shorten(value: Choice) -> Choice:
+    """Returns a float with 12 significant digits: 0.3 instead of 0.30000000000000004."""
+    return float(f"{value:.12g}") if isinstance(value, float) else value
+
+
 def to_text(value: Choice) -> str:
-    """Returns a value as it is written on the command line; floats have 12 significant digits."""
-    if isinstance(value, float):
-        value = float(f"{value:.12g}")  # 0.3 instead of 0.30000000000000004
-    return value if isinstance(value, str) else json.dumps(value)
+    """Returns a value as it is written on the command line, shortened."""
+    return value if isinstance(value, str) else json.dumps(shorten(value))
 
 
 def grid_size(space: Space) -> int:

@@ -123,7 +123,7 @@ def test_three_machines_share_a_sweep_and_one_is_killed(
     workers[0].communicate()
     outs = [worker.communicate()[0] for worker in workers[1:]]
     assert [worker.returncode for worker in workers[1:]] == [0, 0], outs
-    assert any("1 of the trials are not finished" in out for out in outs)
+    assert any("Not finished: 1 of 6 trials." in out for out in outs)
     states = [Counter(row["state"] for row in rows(root)) for root in roots[1:]]
     assert min(state["running"] for state in states) == 1  # in the report that was written last
     continued = start(roots[0], url)

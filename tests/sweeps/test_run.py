@@ -294,6 +294,14 @@ def test_fewer_trials_than_before(tmp_path: Path, simulated: type[SimulatedFit])
     assert not simulated.started
 
 
+def test_the_results_have_the_values_that_the_fit_received(
+    tmp_path: Path, simulated: type[SimulatedFit]
+) -> None:
+    results = sweep(tmp_path, trials=1).results()
+    (_, options), *_ = simulated.started
+    assert str(results["parameters"]["model.dropout"]) == options["model.dropout"]
+
+
 def test_the_figures_name_the_best_trial(tmp_path: Path, simulated: type[SimulatedFit]) -> None:
     simulated.score = staticmethod(dropout)
     report = sweep(tmp_path, trials=12)

@@ -163,9 +163,7 @@ def test_no_final_training_while_another_process_executes_a_trial(
     with monkeypatch.context() as patch:
         patch.setattr(Sweep, "execute", claim_first)
         assert "final" not in main(args).results
-    assert (
-        "1 of the trials are not finished; other processes execute them" in capsys.readouterr().out
-    )
+    assert "Not finished: 1 of 3 trials." in capsys.readouterr().out
     assert claimed[0] is not None
     claimed[0].release()
     assert main(args).results["final"]["test/acc"] == 0
@@ -179,7 +177,7 @@ def test_a_process_for_which_no_trial_is_left(
     monkeypatch.setattr(Sweep, "execute", lambda sweep, study, _: claimed.append(study.claim()))
     main(["sweep", SPACE, "--trials=1"])
     assert claimed[0] is not None
-    assert "1 of the trials are not finished" in capsys.readouterr().out
+    assert "Not finished: 1 of 1 trials." in capsys.readouterr().out
 
 
 def test_a_trial_does_not_start_a_sweep(
