@@ -41,9 +41,10 @@ def run_sweep(
 
     Returns:
         The content of the sweep's ``results.json``: its ``folder``, the number of the best
-        ``trial``, its ``parameters``, its objective and the ``standard_error`` over repeats; with
-        ``final``, the ``results.json`` of the final training. If the space contains nothing but
-        seeds: their number, and the mean and standard deviation of each metric.
+        ``trial``, its ``parameters``, its objective and the ``standard_error`` (None without
+        ``repeats``); with ``final``, the ``results.json`` of the final training. If the space
+        contains nothing but seeds: their number, and the mean and standard deviation of each
+        metric.
 
     Raises:
         SystemExit: With 1 if no trial is complete, 2 for invalid options, 130 for Ctrl-C, 143 for

@@ -92,7 +92,7 @@ class Progress:
         objective = self._settings.objective
         outcome = f"{STATE_NAMES[trial.state]}: {trial.user_attrs.get('reason')}"
         if trial.state == TrialState.COMPLETE:
-            error = trial.user_attrs["standard_error"] if self._settings.repeats > 1 else None
+            error = trial.user_attrs["standard_error"]
             outcome = f"{objective} {format_mean(get_objective(trial), error, objective)}"
         self._print_line(f"Trial {trial.number}: {outcome} ({format_parameters(trial.params)})")
         self._num_ended += 1

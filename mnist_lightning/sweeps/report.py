@@ -84,8 +84,7 @@ class SweepReport:
         names, objective = list(self.settings.parsed_space), self.settings.objective
         rows = [["Trial", objective, *_short_names(names)]]
         for trial in self.ranking[:MAX_ROWS]:
-            error = trial.user_attrs["standard_error"] if self.settings.repeats > 1 else None
-            value = format_mean(get_objective(trial), error, objective)
+            value = format_mean(get_objective(trial), trial.user_attrs["standard_error"], objective)
             parameters = (format_value(trial.params[name]) for name in names)
             rows.append([str(trial.number), value, *parameters])
         if importances := self.importances:
@@ -97,13 +96,16 @@ class SweepReport:
         )
 
     @property
-    def means(self) -> dict[str, tuple[float, float]]:
-        """Mean and standard deviation over all trials of each metric of the weights."""
+    def means(self) -> dict[str, tuple[float, float | None]]:
+        """Mean of each metric of the weights over all trials, and its standard deviation.
+
+        That of a single trial is None.
+        """
         metrics = [trial.user_attrs["metrics"][0] for trial in self.ranking]
         means = {}
         for name in SEED_METRICS:
             if values := [values[name] for values in metrics if name in values]:
-                deviation = statistics.stdev(values) if len(values) > 1 else 0.0
+                deviation = statistics.stdev(values) if len(values) > 1 else None
                 means[name] = statistics.fmean(values), deviation
         return means
 

@@ -156,12 +156,12 @@ class TrialRunner:
             raise
         if not all(map(math.isfinite, values)):
             return self._fail(f"{objective} is not finite")
-        deviation = statistics.stdev(values) if len(values) > 1 else 0.0
+        count = len(values)
         return self.claimed.tell(
             TrialState.COMPLETE,
             statistics.fmean(values),
             values=values,
-            standard_error=deviation / math.sqrt(len(values)),
+            standard_error=statistics.stdev(values) / math.sqrt(count) if count > 1 else None,
             metrics=[result.metrics for result in self._results],
             seconds=sum(row["seconds"] for result in self._results for row in result.history),
         )

@@ -109,6 +109,20 @@ def test_trials_never_read_the_test_images(tmp_path: Path, simulated: type[Simul
     assert report.results()["seeds"] == 2
 
 
+def test_a_single_value_has_no_standard_error(
+    tmp_path: Path, simulated: type[SimulatedFit]
+) -> None:
+    report = sweep(tmp_path / "search", trials=1)
+    assert report.results()["standard_error"] is None
+    assert "±" not in report.table()
+    report.write({})
+    with (report.folder / "trials.csv").open() as file:
+        assert [row["standard_error"] for row in csv.DictReader(file)] == [""]
+    report = sweep(tmp_path / "seeds", space={"seed_everything": [3]}, sampler="grid")
+    assert report.results()["val/acc_std"] is None
+    assert "±" not in report.table()
+
+
 def test_mean_and_standard_deviation_over_seeds(
     tmp_path: Path, simulated: type[SimulatedFit]
 ) -> None:
