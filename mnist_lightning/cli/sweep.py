@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import yaml
+from filelock import FileLock
 from jsonargparse import Namespace
 from lightning.pytorch.cli import ArgsType, LightningArgumentParser, LightningCLI
 from lightning.pytorch.utilities.exceptions import SIGTERMException
@@ -123,7 +124,9 @@ class SweepCLI(LightningCLI):
             print_line(f"Sweep {sweep.name}: {sweep.folder}")
             try:
                 sweep.execute(study, print_line)
-                self._report(sweep, study)
+                # Otherwise, a slow process could overwrite the report of one that saw more trials.
+                with FileLock(sweep.folder / ".report.lock"):
+                    self._report(sweep, study)
             except (KeyboardInterrupt, SIGTERMException, OSError):
                 log.warning("To continue the sweep, run the same command again")
                 raise

@@ -4,12 +4,13 @@ import os
 import re
 import sys
 import time
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from filelock import FileLock, Timeout
-from optuna.exceptions import StorageInternalError
+from optuna.exceptions import ExperimentalWarning, StorageInternalError
 from optuna.storages import BaseStorage, JournalStorage, RDBStorage, get_storage
 from optuna.storages.journal import JournalFileBackend, JournalFileOpenLock, JournalRedisBackend
 from sqlalchemy.exc import ArgumentError, DBAPIError, SQLAlchemyError
@@ -85,7 +86,9 @@ def open_storage(url: str | None, journal: Path) -> BaseStorage:
             ) from error
     try:
         if url.startswith("redis"):
-            return JournalStorage(JournalRedisBackend(url))
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore", ExperimentalWarning)
+                return JournalStorage(JournalRedisBackend(url))
         return _open_database(url)
     except Exception as error:
         if not isinstance(error, (ImportError, ValueError, *_database_errors())):

@@ -10,11 +10,13 @@ import pytest
 import yaml
 from command_line import RUN_FILES, SHORT, config, fail, names
 from events import hparam_columns, scalars
+from filelock import FileLock, Timeout
 from simulated_fit import simulate_fits
 
 from mnist_lightning import MNISTClassifier, run_sweep
 from mnist_lightning.cli import main
 from mnist_lightning.cli.sweep import SweepCLI
+from mnist_lightning.sweeps.report import SweepReport
 from mnist_lightning.sweeps.run import Sweep
 from mnist_lightning.sweeps.study import SweepStudy
 
@@ -167,6 +169,21 @@ def test_no_final_training_while_another_process_executes_a_trial(
     assert claimed[0] is not None
     claimed[0].release()
     assert main(args).results["final"]["test/acc"] == 0
+
+
+def test_one_process_after_the_other_writes_its_report(
+    workdir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    simulate_fits(monkeypatch)
+    write = SweepReport.write
+
+    def write_alone(report: SweepReport, *args: Any) -> None:
+        with pytest.raises(Timeout):
+            FileLock(report.folder / ".report.lock").acquire(blocking=False)
+        write(report, *args)
+
+    monkeypatch.setattr(SweepReport, "write", write_alone)
+    assert main(["sweep", SPACE, "--trials=1"]).results["trial"] == 0
 
 
 def test_a_process_for_which_no_trial_is_left(
