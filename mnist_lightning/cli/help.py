@@ -1,13 +1,17 @@
 """The text of ``--help``: descriptions, examples, and the order of the options."""
 
+import platform
 import re
 import shlex
 import sys
 from argparse import RawDescriptionHelpFormatter
 from typing import Any
 
+import lightning
+import torch
 from jsonargparse import DefaultHelpFormatter
 
+import mnist_lightning
 from mnist_lightning.cli.configs import recipes
 
 SUMMARIES = {
@@ -79,6 +83,7 @@ PROGRAM_EXAMPLES = {
     "Train on MNIST, which is downloaded": "fit",
     "Predict your own pictures": "predict --ckpt_path pretrained --data.images 'scans/*.png'",
     "Show the options of a command": "fit --help",
+    "Show the versions of this package, torch and Lightning": "--version",
 }
 CKPT_PATH_HELP = (
     "Weights to load: best or last (of the newest run), pretrained (shipped with the package), or "
@@ -127,7 +132,16 @@ def parser_texts(program: str) -> dict[str, Any]:
         + _examples(program, PROGRAM_EXAMPLES)
         + "\n\nEnvironment variables set options, too: PL_FIT__TRAINER__MAX_EPOCHS=3"
     )
-    texts: dict[str, Any] = {"usage": f"{program} COMMAND [options]", "description": description}
+    versions = (
+        f"{mnist_lightning.__version__} (torch {torch.__version__}, "
+        f"lightning {lightning.__version__}, Python {platform.python_version()})"
+    )
+    texts: dict[str, Any] = {
+        "usage": f"{program} COMMAND [options]",
+        "description": description,
+        "prog": "mnist_lightning",
+        "version": versions,
+    }
     return texts | {name: command_texts(program, name) for name in SUMMARIES if name != "sweep"}
 
 

@@ -11,7 +11,7 @@ from jsonargparse import Namespace
 from lightning.pytorch.cli import LightningArgumentParser
 
 from mnist_lightning.cli.configs import resolve_configs
-from mnist_lightning.cli.help import CKPT_PATH_HELP
+from mnist_lightning.cli.help import CKPT_PATH_HELP, SUMMARIES
 from mnist_lightning.cli.optimizers import (
     add_optimizer_arguments,
     check_optimizer,
@@ -72,18 +72,17 @@ def parse_options(
         The options, and the weights, or None for a training run from scratch.
 
     Raises:
-        SystemExit: With 0 after ``--help``.
+        SystemExit: With 0 after ``--help`` or ``--version``.
         UserError: If an option is invalid, or the weights cannot be used.
     """
     assert isinstance(parser, OneSentenceParser)
     _check_encoding(args)
     parser.command = command = next((arg for arg in args if arg in parser.commands), "")
     is_help = not args or not {"-h", "--help"}.isdisjoint(args)
-    if not command and not is_help and args[0].startswith("-"):
-        names = ", ".join(parser.commands)
+    if not command and not is_help and args[0].startswith("-") and args[0] != "--version":
         raise UsageError(
-            f"the subcommand is missing; write one of {names} first, then its options: "
-            "'fit --config FILE'"
+            f"the subcommand is missing; write one of {', '.join(SUMMARIES)} first, then its "
+            "options: 'fit --config FILE'"
         )
     start = args.index(command) + 1 if command else len(args)
     own_args = args[start:]

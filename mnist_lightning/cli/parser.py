@@ -12,7 +12,7 @@ from lightning.pytorch.callbacks.timer import Interval
 from lightning.pytorch.cli import LightningArgumentParser
 from typing_extensions import override
 
-from mnist_lightning.cli.help import ExampleFormatter, arrange_help, describe_only
+from mnist_lightning.cli.help import SUMMARIES, ExampleFormatter, arrange_help, describe_only
 from mnist_lightning.cli.suggestions import suggest
 from mnist_lightning.errors import UsageError
 
@@ -91,12 +91,14 @@ class OneSentenceParser(LightningArgumentParser):
     @override
     def error(self, message: str, ex: Exception | None = None) -> NoReturn:
         """Raises a :class:`UsageError` that describes an error in the user's words."""
+        if match := re.match(r"argument subcommand: (invalid choice: '.+?')", message):
+            message = f"{match[1]} (choose from {', '.join(SUMMARIES)})"
         raise UsageError(_in_one_sentence(message + self._suggestion(message)))
 
     def _suggestion(self, message: str) -> str:
         """Returns ``; did you mean NAME?`` for an error about an unknown name, if one is near."""
-        if match := re.match(r"argument subcommand: invalid choice: '(.+?)'", message):
-            return suggest(match[1], list(self.commands))
+        if match := re.match(r"invalid choice: '(.+?)'", message):
+            return suggest(match[1], list(SUMMARIES))
         if match := re.match(r"unrecognized arguments: (.+)", message, re.DOTALL):
             options = self._options()
             args = (arg for arg in match[1].split() if arg.startswith("-") or "=" in arg)

@@ -2,9 +2,12 @@
 
 import re
 import shlex
+from importlib.metadata import version
 from pathlib import Path
+from platform import python_version
 
 import pytest
+import torch
 from command_line import names
 
 from mnist_lightning.cli import MNISTCLI, main
@@ -37,8 +40,16 @@ def test_without_arguments_the_help_is_printed(
     assert len(text.splitlines()) < 30
     for name in COMMANDS:
         assert re.search(rf"^  {name} +[A-Z].+\.$", text, re.MULTILINE)
-    assert len(examples(text)) == 4
+    assert len(examples(text)) == 5
     assert names(workdir) == set()
+
+
+def test_version(capsys: pytest.CaptureFixture[str]) -> None:
+    expected = (
+        f"mnist_lightning {version('mnist_lightning')} (torch {torch.__version__}, "
+        f"lightning {version('lightning')}, Python {python_version()})\n"
+    )
+    assert show(capsys, "--version") == expected
 
 
 @pytest.mark.parametrize("name", COMMANDS)

@@ -11,8 +11,12 @@ DISTORTION = "--data.augment=mnist_lightning.RandomDistortion"
 @pytest.mark.parametrize(
     ("args", "message"),
     [
-        ("ftt", "invalid choice: 'ftt' (choose from "),
-        ("ftt", "; did you mean fit?"),
+        (
+            "ftt",
+            "error: invalid choice: 'ftt' (choose from fit, validate, test, predict, export, "
+            "sweep); did you mean fit?",
+        ),
+        ("swep", "; did you mean sweep?"),
         ("valdate --data.source sample", "; did you mean validate?"),
         (
             "fit --trainer.max_epoch 3",

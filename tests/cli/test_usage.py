@@ -119,7 +119,10 @@ def test_invalid_option_is_one_sentence(
     [
         (["fly"], "invalid choice: 'fly'"),
         (["export"], "--format and --output are missing; add --help to see their possible"),
-        (["--trainer.max_epochs", "3"], "write one of fit, validate, test, predict, export first"),
+        (
+            ["--trainer.max_epochs", "3"],
+            "write one of fit, validate, test, predict, export, sweep first",
+        ),
         (["--config", "good.yaml", "fit"], "write the subcommand first, then its options"),
     ],
 )
