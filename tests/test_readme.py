@@ -34,6 +34,7 @@ READMES = [
     ROOT / "README.md",
     *sorted(path for name in FOLDERS for path in (ROOT / name).rglob("*.md")),
 ]
+DOCUMENTS = [*READMES, *sorted((ROOT / ".github").glob("*.md"))]
 CONFIGS = sorted((ROOT / "configs").glob("*.yaml"))
 PYPROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
 SUBCOMMANDS = ("fit", "validate", "test", "predict", "export", "sweep")
@@ -321,22 +322,22 @@ def options(fitted: Run) -> dict[str, Any]:
     return options
 
 
-@pytest.mark.parametrize("readme", READMES, ids=name_of)
-def test_options_exist(readme: Path, options: dict[str, Any]) -> None:
-    names = re.findall(r"--(data|model|trainer)\.(\w+)", readme.read_text(encoding="utf-8"))
+@pytest.mark.parametrize("document", DOCUMENTS, ids=name_of)
+def test_options_exist(document: Path, options: dict[str, Any]) -> None:
+    names = re.findall(r"--(data|model|trainer)\.(\w+)", document.read_text(encoding="utf-8"))
     for group, name in names:
         assert name in options[group], f"--{group}.{name}"
 
 
-@pytest.mark.parametrize("readme", READMES, ids=name_of)
-def test_links_lead_somewhere(readme: Path) -> None:
-    text = readme.read_text(encoding="utf-8")
+@pytest.mark.parametrize("document", DOCUMENTS, ids=name_of)
+def test_links_lead_somewhere(document: Path) -> None:
+    text = document.read_text(encoding="utf-8")
     links = re.findall(r"\]\(([^)\s]+)\)", text) + re.findall(r'src="([^"]+)"', text)
     for link in links:
         path, _, anchor = link.partition("#")
         if ":" in link:
             continue
-        target = readme.parent / path if path else readme
+        target = document.parent / path if path else document
         assert target.exists(), link
         if anchor:
             headings = re.findall(r"^#+ (.+)$", target.read_text(encoding="utf-8"), re.MULTILINE)
