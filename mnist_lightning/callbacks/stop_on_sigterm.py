@@ -10,10 +10,14 @@ from lightning.pytorch.utilities.exceptions import SIGTERMException
 from typing_extensions import override
 
 
-def raise_on_sigterm(signum: int, frame: FrameType | None) -> NoReturn:
-    """Handles SIGTERM by an exception, and ignores further SIGTERMs while that is handled."""
+class TerminalClosedException(SIGTERMException):
+    """SIGHUP was received."""
+
+
+def raise_on_signal(signum: int, frame: FrameType | None) -> NoReturn:
+    """Handles SIGTERM or SIGHUP by an exception, and ignores the same signal from then on."""
     signal.signal(signum, signal.SIG_IGN)
-    raise SIGTERMException
+    raise SIGTERMException if signum == signal.SIGTERM else TerminalClosedException
 
 
 class StopOnSigterm(Callback):
@@ -26,6 +30,6 @@ class StopOnSigterm(Callback):
     @override
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         if threading.current_thread() is threading.main_thread():
-            signal.signal(signal.SIGTERM, raise_on_sigterm)
+            signal.signal(signal.SIGTERM, raise_on_signal)
 
     on_validation_start = on_test_start = on_predict_start = on_train_start

@@ -9,7 +9,7 @@ import threading
 import traceback
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from io import TextIOWrapper
 from pathlib import Path
 
@@ -17,7 +17,7 @@ from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch.utilities.exceptions import SIGTERMException
 from typing_extensions import override
 
-from mnist_lightning.callbacks.stop_on_sigterm import raise_on_sigterm
+from mnist_lightning.callbacks.stop_on_sigterm import TerminalClosedException, raise_on_signal
 from mnist_lightning.cli.processes import is_connection_lost
 from mnist_lightning.errors import UserError
 
@@ -56,7 +56,7 @@ def console() -> Iterator[None]:
     Raises:
         SystemExit: If the command failed. Unexpected errors keep their traceback.
     """
-    with _quiet_logs(), _ignored_warnings(), _sigterm_as_exception(), _lenient_output():
+    with _quiet_logs(), _ignored_warnings(), _signals_as_exceptions(), _lenient_output():
         try:
             yield
         except BaseException as error:
@@ -66,7 +66,8 @@ def console() -> Iterator[None]:
             if isinstance(error, BrokenPipeError):  # Python would fail to flush it at exit
                 sys.stdout = Path(os.devnull).open("w")  # noqa: SIM115
             code, message = status
-            print("error:", " ".join(message.split()), file=sys.stderr, flush=True)
+            with suppress(OSError):  # the terminal may be closed
+                print("error:", " ".join(message.split()), file=sys.stderr, flush=True)
             raise CommandFailedError(code, message) from error
 
 
@@ -83,6 +84,8 @@ def exit_status(error: BaseException) -> tuple[int, str] | None:
             return 1, str(error)
         case _ if (package := type(error).__module__.partition(".")[0]) in LOGGER_PACKAGES:
             return 1, f"{package} failed: {error}"
+        case TerminalClosedException():
+            return 129, "stopped because the terminal was closed"
         case SIGTERMException():
             return 143, "stopped by SIGTERM"
         case KeyboardInterrupt() | SystemExit(__context__=KeyboardInterrupt()):
@@ -174,13 +177,20 @@ def _lenient_output() -> Iterator[None]:
 
 
 @contextmanager
-def _sigterm_as_exception() -> Iterator[None]:
-    """Makes SIGTERM stop the run immediately, like Ctrl-C, instead of after the current step."""
+def _signals_as_exceptions() -> Iterator[None]:
+    """Makes SIGTERM stop the run immediately, like Ctrl-C, and SIGHUP, from a closed terminal, too.
+
+    SIGHUP remains ignored under nohup. Windows does not have it.
+    """
     if threading.current_thread() is not threading.main_thread():
         yield  # only the main thread can handle signals
         return
-    previous = signal.signal(signal.SIGTERM, raise_on_sigterm)
+    signals = [signal.SIGTERM]
+    if hasattr(signal, "SIGHUP") and signal.getsignal(signal.SIGHUP) != signal.SIG_IGN:
+        signals.append(signal.SIGHUP)
+    previous = [signal.signal(signum, raise_on_signal) for signum in signals]
     try:
         yield
     finally:
-        signal.signal(signal.SIGTERM, previous)
+        for signum, handler in zip(signals, previous, strict=True):
+            signal.signal(signum, handler)

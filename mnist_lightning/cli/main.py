@@ -74,7 +74,8 @@ def main(
         The CLI object, with ``trainer``, ``model`` and ``datamodule``.
 
     Raises:
-        SystemExit: With 1 for a failed run, 2 for invalid usage, 130 for Ctrl-C, 143 for SIGTERM.
+        SystemExit: With 1 for a failed run, 2 for invalid usage, 129 if the terminal was closed,
+            130 for Ctrl-C, 143 for SIGTERM.
     """
     if not torch.cuda.is_available():
         # Set by Lightning, it makes Adam look for a GPU driver in each step: 0.17 ms, 4 %.

@@ -1,6 +1,7 @@
 """Runs in processes of their own that are interrupted and resumed."""
 
 import os
+import pty
 import random
 import signal
 import socket
@@ -205,7 +206,11 @@ def test_checkpoint_is_committed_when_its_epoch_can_be_read(
 
 @pytest.mark.parametrize(
     ("signum", "code", "message"),
-    [(signal.SIGINT, 130, "stopped by Ctrl-C"), (signal.SIGTERM, 143, "stopped by SIGTERM")],
+    [
+        (signal.SIGINT, 130, "stopped by Ctrl-C"),
+        (signal.SIGTERM, 143, "stopped by SIGTERM"),
+        (signal.SIGHUP, 129, "stopped because the terminal was closed"),
+    ],
 )
 def test_stopped_run_draws_its_figures_and_can_be_resumed(
     tmp_path: Path,
@@ -237,6 +242,31 @@ def test_stopped_run_draws_its_figures_and_can_be_resumed(
     assert {"/figures/figures/filters"} <= {*differences(expected, found)}
     found["figures"] = expected["figures"]
     assert differences(expected, found) == []
+
+
+def test_run_in_a_terminal_that_closes_can_be_resumed(tmp_path: Path) -> None:
+    pid, terminal = pty.fork()
+    if pid == 0:
+        os.chdir(tmp_path)
+        os.execv(sys.executable, [sys.executable, "-m", "mnist_lightning", *FIT])
+    output = b""
+    while b"Epoch 2/" not in output:
+        output += os.read(terminal, 1000)
+    os.close(terminal)
+    assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 129
+    run = tmp_path / "lightning_logs" / "version_0"
+    assert {path.name for path in run.glob("*.png")} == FIGURE_FILES
+    resume(tmp_path)
+    assert (run / "results.json").exists()
+
+
+def test_nohup_continues_after_the_terminal_is_closed(tmp_path: Path) -> None:
+    args = ["nohup", sys.executable, "-m", "mnist_lightning", *FIT]
+    process = subprocess.Popen(args, cwd=tmp_path, stdout=subprocess.PIPE, text=True)
+    wait_for_training(process)
+    process.send_signal(signal.SIGHUP)
+    process.communicate(timeout=60)
+    assert process.returncode == 0
 
 
 @pytest.mark.parametrize("signum", [signal.SIGINT, signal.SIGTERM])
