@@ -96,7 +96,8 @@ def exit_status(error: BaseException) -> tuple[int, str] | None:
             reason = re.sub(r"^\[\S+\] | This is typically .*", "", " ".join(str(error).split()))
             return 1, f"the processes of this run cannot reach each other: {reason}"
         case OSError(strerror=str()):
-            file = error.filename or "a file of the run"
+            name = error.filename or "a file of the run"
+            file = os.fsdecode(name) if isinstance(name, bytes) else name
             return 1, f"cannot read or write {file} ({error.strerror})"
         case ArithmeticError() | AttributeError() | RuntimeError() | TypeError() | ValueError():
             if library := _rejecting_library(error):

@@ -52,6 +52,9 @@ def fit(
     # Data and frozen layers are known after setup only.
     announce = LambdaCallback(on_fit_start=lambda trainer, model: _print_start(session))
     trainer.callbacks.append(announce)  # type: ignore[attr-defined]
+    if run:  # before other callbacks save anything, which would create the folder again
+        check = LambdaCallback(on_train_epoch_end=lambda *_: run.check_exists())
+        trainer.callbacks.insert(0, check)  # type: ignore[attr-defined]
     skip_idle_hooks(trainer.callbacks)  # type: ignore[attr-defined]
     _warn_about_averaging(trainer)
     with _resume_hint(session, run, root):

@@ -12,6 +12,7 @@ from mnist_lightning.errors import UserError
 
 LOGS = "lightning_logs"
 _PREFIX = "version_"
+FILES_OF_STARTED_RUNS = ("config.yaml", "checkpoints", "predictions.csv", "results.json")
 
 
 class Run:
@@ -68,11 +69,23 @@ class Run:
                 "a new fit"
             ) from None
 
+    @rank_zero_only
+    def check_exists(self) -> None:
+        """Checks that nobody deleted the folder of a locked run.
+
+        Raises:
+            UserError: If it was deleted, and perhaps created again by something that was saved.
+        """
+        if not Path(self._lock.lock_file).exists():
+            raise UserError(
+                f"the run folder {self.path} was deleted during the run; start a new fit"
+            )
+
     def close(self) -> None:
         """Releases the lock, and removes the folder of a new run that did not start."""
         self._lock.release()
-        if self.is_new and not (self.path / "config.yaml").exists():
-            shutil.rmtree(self.path)
+        if self.is_new and not any((self.path / name).exists() for name in FILES_OF_STARTED_RUNS):
+            shutil.rmtree(self.path, ignore_errors=True)  # somebody else may have deleted it
             with suppress(OSError):  # not empty: it holds other runs
                 self.path.parent.rmdir()
 

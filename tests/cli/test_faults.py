@@ -138,6 +138,37 @@ def test_full_disk_stops_a_run_in_one_sentence(workdir: Path) -> None:
     read_checkpoint(workdir / "lightning_logs" / "version_0" / "checkpoints" / "last.ckpt")
 
 
+@pytest.mark.parametrize(
+    ("deleted", "message"),
+    [
+        ("lightning_logs/version_0", "the run folder lightning_logs/version_0 was deleted during"),
+        ("lightning_logs", "the run folder lightning_logs/version_0 was deleted during the run;"),
+        (".", "cannot read or write ./lightning_logs/version_0/events.out.tfevents."),
+    ],
+)
+def test_deleted_folder_stops_a_run_in_one_sentence(
+    workdir: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    deleted: str,
+    message: str,
+) -> None:
+    (workdir / "project").mkdir()
+    monkeypatch.chdir(workdir / "project")
+    training_step = MNISTClassifier.training_step
+
+    def delete_in_second_epoch(self: MNISTClassifier, batch: Any) -> Any:
+        if self.current_epoch == 1:
+            shutil.rmtree((workdir / "project" / deleted).resolve(), ignore_errors=True)
+        return training_step(self, batch)
+
+    monkeypatch.setattr(MNISTClassifier, "training_step", delete_in_second_epoch)
+    code, line = fail(capsys, "fit", *SHORT, "--trainer.max_epochs=3")
+    assert code == 1
+    assert line.startswith(f"error: {message}")
+    assert not (workdir / "project" / "lightning_logs").exists()
+
+
 @pytest.mark.parametrize("symptom", ["train/loss is nan", "val/loss is nan", "a weight is NaN"])
 def test_diverged_training_stops_and_keeps_the_previous_checkpoint(
     workdir: Path,

@@ -1,5 +1,6 @@
 """Run folders."""
 
+import shutil
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -37,6 +38,17 @@ def test_closing_removes_a_run_that_did_not_start_and_no_other(tmp_path: Path) -
     third.close()
     first.close()
     assert list(tmp_path.iterdir()) == []
+
+
+def test_results_in_a_folder_that_was_deleted_meanwhile_are_kept(tmp_path: Path) -> None:
+    run = Run.create(tmp_path)
+    shutil.rmtree(run.path)
+    run.close()
+    for name in ("checkpoints", "predictions.csv", "results.json"):
+        run = Run.create(tmp_path)
+        (run.path / name).mkdir()
+        run.close()
+        assert (run.path / name).exists()
 
 
 def test_run_is_locked_until_it_is_closed(tmp_path: Path) -> None:
