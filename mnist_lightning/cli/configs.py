@@ -47,11 +47,16 @@ def resolve_configs(args: Sequence[str]) -> list[str]:
 def _resolve(name: str) -> str:
     recipe = recipes().get(name)
     path = recipe if recipe and not Path(name).is_file() else Path(name)
-    _check_config(path)
+    check_config(path)
     return str(path)
 
 
-def _check_config(path: Path) -> None:
+def check_config(path: Path) -> None:
+    """Checks that a file is a config.
+
+    Raises:
+        UserError: If it is missing, unreadable, not YAML, or empty.
+    """
     try:
         content = yaml.safe_load(path.read_text(encoding="utf-8"))
     except OSError as error:

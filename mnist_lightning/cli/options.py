@@ -10,7 +10,7 @@ import yaml
 from jsonargparse import Namespace
 from lightning.pytorch.cli import LightningArgumentParser
 
-from mnist_lightning.cli.configs import resolve_configs
+from mnist_lightning.cli.configs import check_config, resolve_configs
 from mnist_lightning.cli.help import CKPT_PATH_HELP, SUMMARIES
 from mnist_lightning.cli.optimizers import (
     add_optimizer_arguments,
@@ -165,6 +165,7 @@ def _config_of(
     """
     path = weights.run_folder / "config.yaml"
     if resumes_in_place(subcommand, weights) and path.is_file():
+        check_config(path)
         return str(path)
     options = weights.options()
     if omits_data or weights.is_pretrained:  # used on other images than they were trained on

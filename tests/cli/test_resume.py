@@ -84,6 +84,20 @@ def test_resuming_with_invalid_options_leaves_the_run_unchanged(
     assert (run / "config.yaml").read_bytes() == before
 
 
+@pytest.mark.parametrize(
+    ("text", "message"), [("{{{", "is not valid YAML:"), ("fast", "contains no options;")]
+)
+def test_damaged_config_of_a_run_is_named(
+    trained: Path, capsys: pytest.CaptureFixture[str], text: str, message: str
+) -> None:
+    config = trained / "lightning_logs" / "version_0" / "config.yaml"
+    config.write_text(text)
+    code, line = fail(capsys, "fit", "--ckpt_path", "last", "--trainer.max_epochs", "2")
+    assert code == 1
+    assert line.startswith(f"error: the config file lightning_logs/version_0/config.yaml {message}")
+    assert config.read_text() == text
+
+
 def test_failed_resume_does_not_remove_the_run(
     trained: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
