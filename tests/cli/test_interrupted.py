@@ -1,5 +1,6 @@
 """Runs in processes of their own that are interrupted and resumed."""
 
+import fcntl
 import os
 import pty
 import random
@@ -7,6 +8,7 @@ import signal
 import socket
 import subprocess
 import sys
+import termios
 import time
 from pathlib import Path
 from typing import Any
@@ -81,9 +83,14 @@ def start(folder: Path, args: list[str], kill_at: int | None = None) -> subproce
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
-        # Otherwise Ctrl-C is ignored if the tests were started in the background by a script.
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
+        preexec_fn=restore_signals,
     )
+
+
+def restore_signals() -> None:
+    """Undoes that a script in the background, or nohup, ignores signals for the tests."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 
 def wait_for_training(process: subprocess.Popen[str]) -> None:
@@ -245,15 +252,27 @@ def test_stopped_run_draws_its_figures_and_can_be_resumed(
 
 
 def test_run_in_a_terminal_that_closes_can_be_resumed(tmp_path: Path) -> None:
-    pid, terminal = pty.fork()
-    if pid == 0:
-        os.chdir(tmp_path)
-        os.execv(sys.executable, [sys.executable, "-m", "mnist_lightning", *FIT])
+    terminal, stream = pty.openpty()
+
+    def use_terminal() -> None:
+        restore_signals()
+        fcntl.ioctl(0, termios.TIOCSCTTY, 0)
+
+    process = subprocess.Popen(
+        [sys.executable, "-m", "mnist_lightning", *FIT],
+        cwd=tmp_path,
+        stdin=stream,
+        stdout=stream,
+        stderr=stream,
+        start_new_session=True,
+        preexec_fn=use_terminal,
+    )
+    os.close(stream)
     output = b""
     while b"Epoch 2/" not in output:
         output += os.read(terminal, 1000)
     os.close(terminal)
-    assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 129
+    assert process.wait(20) == 129
     run = tmp_path / "lightning_logs" / "version_0"
     assert {path.name for path in run.glob("*.png")} == FIGURE_FILES
     resume(tmp_path)
