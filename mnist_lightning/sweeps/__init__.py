@@ -47,8 +47,8 @@ def run_sweep(
         metric.
 
     Raises:
-        SystemExit: With 1 if no trial is complete, 2 for invalid options, 130 for Ctrl-C, 143 for
-            SIGTERM.
+        SystemExit: With 1 if no trial is complete, 2 for invalid options, 129 if the terminal was
+            closed, 130 for Ctrl-C, 143 for SIGTERM.
 
     Example:
         >>> from mnist_lightning import run_sweep
