@@ -87,7 +87,7 @@ def test_a_sweep_that_is_killed_at_random_continues_exactly(
         process.kill()
         process.communicate()
         exit_codes.append(process.returncode)
-    assert -signal.SIGKILL in exit_codes  # it was running
+    assert exit_codes[0] == -signal.SIGKILL  # it was running; the second may have finished
     sweep(tmp_path, "--trials=3")
     assert rows(tmp_path) == rows(expected)
     pairs = list(zip(weights(tmp_path), weights(expected), strict=True))
