@@ -7,6 +7,7 @@ from typing import Any, NoReturn
 
 import torch
 import yaml
+from jsonargparse import set_parsing_settings
 from jsonargparse.typing import register_type
 from lightning.pytorch.callbacks.timer import Interval
 from lightning.pytorch.cli import LightningArgumentParser
@@ -46,6 +47,9 @@ def _to_number(value: Any) -> int | float:
     return float(str(value))
 
 
+# Rejects values that name os.system, subprocess.Popen, pickle.load and the like, as jsonargparse 5
+# will do by default; 4.53 only warns.
+set_parsing_settings(import_path_denylist=[])
 # Transforms of torchvision accept a Number or a Sequence, but jsonargparse cannot read a Number.
 register_type(
     Number,
@@ -116,6 +120,8 @@ class OneSentenceParser(LightningArgumentParser):
 
 def _in_one_sentence(message: str) -> str:
     if key := re.search(r'Parser key "([^"]+)"', message):
+        if denied := re.search(r"Importing '(.+?)' is not allowed", message):
+            return f"--{key[1]}: options must not name {denied[1]}, which can run any code"
         problem = _class_problem(key[1], message) or _value_problem(key[1], message)
         if problem:
             return problem

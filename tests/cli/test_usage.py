@@ -39,6 +39,12 @@ from mnist_lightning.cli import main
             2,
             "cannot import torch.nn.Linearr: module 'torch.nn' has no attribute 'Linearr'",
         ),
+        (
+            "--model.network subprocess.Popen",
+            2,
+            "--model.network: options must not name subprocess.Popen, which can run any code",
+        ),
+        ("--config shell.yaml", 2, ".on_fit_start: options must not name os.system, which can run"),
         ("--model.network torch.nn.Flatten", 2, "--model.network is 'Flatten'; it must"),
         (
             "--model.network mnist_lightning.DigitCNN --model.network.num_classes 11",
@@ -107,6 +113,10 @@ def test_invalid_option_is_one_sentence(
     (workdir / "number.yaml").write_text("trainer: 5\n")
     (workdir / "list.yaml").write_text("- 1\n- 2\n")
     (workdir / "wrong.yaml").write_text("data:\n  batchsize: 3\n")
+    (workdir / "shell.yaml").write_text(
+        "trainer:\n  callbacks:\n  - class_path: lightning.pytorch.callbacks.LambdaCallback\n"
+        "    init_args: {on_fit_start: os.system}\n"
+    )
     before = names(workdir)
     found, line = fail(capsys, "fit", *args.split())
     assert message in line
