@@ -1,10 +1,12 @@
-"""The requirements of the package."""
+"""The requirements and the version of the package."""
 
 import tomllib
 from pathlib import Path
 
 import pytest
 from packaging.requirements import Requirement
+
+from mnist_lightning import __version__
 
 PYPROJECT = Path(__file__).parents[1] / "pyproject.toml"
 
@@ -46,3 +48,8 @@ def test_excludes_the_next_major_release(name: str, major: str) -> None:
 def test_each_requirement_has_a_lower_bound() -> None:
     for name, requirement in requirements().items():
         assert any(clause.operator == ">=" for clause in requirement.specifier), name
+
+
+def test_changelog_describes_this_version() -> None:
+    changelog = (PYPROJECT.parent / ".github" / "CHANGELOG.md").read_text(encoding="utf-8")
+    assert f"\n## {__version__} (" in changelog
