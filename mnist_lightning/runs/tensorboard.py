@@ -21,6 +21,8 @@ from mnist_lightning.runs.loggers import epoch_as_step
 
 log = logging.getLogger(__name__)
 
+EVENTS = "events.out.tfevents."
+
 
 class EpochTensorBoardLogger(TensorBoardLogger):
     """A TensorBoardLogger whose x axis is the number of completed epochs.
@@ -123,8 +125,22 @@ class EpochTensorBoardLogger(TensorBoardLogger):
 @rank_zero_only
 def purge_after(logger: TensorBoardLogger, step: int) -> None:
     """Makes TensorBoard discard what an interrupted run logged after a step of its x axis."""
-    start = Event(session_log=SessionLog(status=SessionLog.START))
-    logger.experiment.file_writer.add_event(start, step + 1)
+    writer = logger.experiment.file_writer
+    _sort_last(Path(writer.event_writer._file_name))  # no public name (TensorBoard 2.21)
+    writer.add_event(Event(session_log=SessionLog(status=SessionLog.START)), step + 1)
+
+
+def _sort_last(newest: Path) -> None:
+    """Renames event files that sort after the newest one, because a clock was set back.
+
+    TensorBoard reads the event files of a run in the order of their names, which contain the time.
+    Points with larger steps that it reads before smaller ones are discarded.
+    """
+    late = sorted(path for path in newest.parent.glob(f"{EVENTS}*") if path.name > newest.name)
+    for index, path in enumerate(late):
+        seconds = int(newest.name.removeprefix(EVENTS).partition(".")[0]) - len(late) + index
+        rest = path.name.removeprefix(EVENTS).partition(".")[2]
+        path.rename(path.with_name(f"{EVENTS}{seconds:010d}.{rest}"))
 
 
 def write_summary(logger: TensorBoardLogger, summary: Summary, step: int | None = None) -> None:

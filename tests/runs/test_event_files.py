@@ -1,5 +1,6 @@
 """TensorBoard's event files: the epoch as x axis, hyperparameters, the graph."""
 
+import time
 import warnings
 from pathlib import Path
 from typing import Any
@@ -126,3 +127,21 @@ def test_points_after_the_resumed_epoch_are_discarded(tmp_path: Path) -> None:
     second.log_metrics({"train/loss": 0.5, "epoch": 1})
     second.finalize("success")
     assert scalars(first.log_dir) == {"train/loss": [(1, 1.0), (2, 0.5)]}
+
+
+def test_resumed_run_is_read_in_order_after_the_clock_was_set_back(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock = time.time
+    for start, hours in ((0, 0), (2, -1), (4, 1), (6, 0)):  # resumed at these epochs
+        with monkeypatch.context() as patch:
+            patch.setattr("time.time", lambda hours=hours: clock() + hours * 3600)
+            logger = EpochTensorBoardLogger(tmp_path, version="run")
+            if start:
+                purge_after(logger, start)
+            for epoch in range(start, start + 3):  # the last epoch was interrupted
+                logger.log_metrics({"train/loss": float(start), "epoch": epoch})
+            logger.finalize("success")
+    points = [(1, 0), (2, 0), (3, 2), (4, 2), (5, 4), (6, 4), (7, 6), (8, 6), (9, 6)]
+    assert scalars(logger.log_dir) == {"train/loss": points}
+    assert len(list(Path(logger.log_dir).glob("events.*"))) == 4
