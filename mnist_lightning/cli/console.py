@@ -1,5 +1,6 @@
 """Errors as one sentence, signals as exceptions, and logs without noise."""
 
+import errno
 import logging
 import os
 import re
@@ -95,6 +96,11 @@ def exit_status(error: BaseException) -> tuple[int, str] | None:
         case _ if is_connection_lost(error):
             reason = re.sub(r"^\[\S+\] | This is typically .*", "", " ".join(str(error).split()))
             return 1, f"the processes of this run cannot reach each other: {reason}"
+        case OSError(errno=errno.ENOLCK | errno.EOPNOTSUPP):
+            return 1, (
+                f"cannot lock a file of the run ({error.strerror}); choose a "
+                "--trainer.default_root_dir on a file system that supports locks"
+            )
         case OSError(strerror=str()):
             name = error.filename or "a file of the run"
             file = os.fsdecode(name) if isinstance(name, bytes) else name

@@ -60,6 +60,7 @@ class Run:
 
         Raises:
             UserError: If another process is training this run.
+            OSError: If the folder cannot be locked; a new one is removed.
         """
         try:
             self._lock.acquire(blocking=False)
@@ -68,6 +69,9 @@ class Run:
                 f"the run {self.path} is being trained by another process; wait for it, or start "
                 "a new fit"
             ) from None
+        except OSError:  # the file system does not support locks
+            self.close()
+            raise
 
     @rank_zero_only
     def check_exists(self) -> None:

@@ -1,10 +1,12 @@
 """Faults while a command runs."""
 
+import csv
 import errno
 import os
 import shutil
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -12,11 +14,10 @@ from typing import Any
 import pytest
 import torch
 from command_line import SHORT, command, environment, fail, names, results
+from events import steps
 from mirror import Files, Server
 
-from mnist_lightning import (
-    MNISTClassifier,
-)
+from mnist_lightning import MNISTClassifier, MNISTDataModule
 from mnist_lightning.cli import main
 from mnist_lightning.runs.checkpoints import RunCheckpointIO, read_checkpoint
 from mnist_lightning.runs.tensorboard import EpochTensorBoardLogger
@@ -167,6 +168,60 @@ def test_deleted_folder_stops_a_run_in_one_sentence(
     assert code == 1
     assert line.startswith(f"error: {message}")
     assert not (workdir / "project" / "lightning_logs").exists()
+
+
+@pytest.mark.parametrize("code", [errno.ENOLCK, errno.EOPNOTSUPP])
+@pytest.mark.parametrize("args", [["fit"], ["sweep", "--space={model.dropout: [0.1]}"]])
+def test_file_system_without_locks_is_one_sentence(
+    workdir: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    code: int,
+    args: list[str],
+) -> None:
+    def flock(descriptor: int, operation: int) -> None:
+        raise OSError(code, os.strerror(code))
+
+    monkeypatch.setattr("fcntl.flock", flock)
+    status, line = fail(capsys, *args, *SHORT)
+    assert status == 1
+    assert line == (
+        f"error: cannot lock a file of the run ({os.strerror(code)}); choose a "
+        "--trainer.default_root_dir on a file system that supports locks"
+    )
+    assert not list(workdir.glob("lightning_logs/version_*"))
+
+
+def test_data_are_downloaded_to_a_file_system_without_locks(
+    workdir: Path, monkeypatch: pytest.MonkeyPatch, files: Files, server: Server
+) -> None:
+    def flock(descriptor: int, operation: int) -> None:
+        raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
+
+    monkeypatch.setattr("fcntl.flock", flock)
+    server.serve(files.content)
+    data = MNISTDataModule(source="mnist", mirrors=server.url)
+    data.prepare_data()
+    data.setup("fit")
+    assert len(data.train_set) == 40
+
+
+def test_clock_set_back_between_epochs_changes_nothing(
+    workdir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock, training_step = time.time, MNISTClassifier.training_step
+
+    def set_back(self: MNISTClassifier, batch: Any) -> Any:
+        monkeypatch.setattr("time.time", lambda: clock() - 3600 * self.current_epoch)
+        return training_step(self, batch)
+
+    monkeypatch.setattr(MNISTClassifier, "training_step", set_back)
+    main(["fit", *SHORT, "--trainer.max_epochs=3"])
+    run = workdir / "lightning_logs" / "version_0"
+    assert results(run)["epochs"] == 3
+    assert steps(run)["train/loss"] == [1, 2, 3]
+    with (run / "history.csv").open() as file:
+        assert all(0 < float(row["seconds"]) < 60 for row in csv.DictReader(file))
 
 
 @pytest.mark.parametrize("symptom", ["train/loss is nan", "val/loss is nan", "a weight is NaN"])
