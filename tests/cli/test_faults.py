@@ -334,3 +334,14 @@ def test_closed_output_pipe_is_one_sentence(workdir: Path) -> None:
     assert done.returncode == 1
     assert done.stderr.endswith("\nerror: the output pipe was closed\n")
     assert "Traceback" not in done.stderr
+
+
+@pytest.mark.long
+def test_fit_uses_less_than_2_gib_of_memory(workdir: Path, mnist_mirror: str) -> None:
+    fit = command("fit", "--trainer.max_epochs=1", f"--data.mirrors={mnist_mirror}")
+    process = subprocess.Popen(fit, stdout=subprocess.DEVNULL, env=environment())
+    _, status, usage = os.wait4(process.pid, 0)
+    process.returncode = os.waitstatus_to_exitcode(status)
+    assert process.returncode == 0
+    assert usage.ru_maxrss * 1024 < 2 * 2**30
+    assert results(workdir / "lightning_logs" / "version_0")["dataset"] == "MNIST"
