@@ -336,6 +336,20 @@ def test_closed_output_pipe_is_one_sentence(workdir: Path) -> None:
     assert "Traceback" not in done.stderr
 
 
+def test_unwritable_home_and_temporary_folder_do_not_prevent_a_run(workdir: Path) -> None:
+    folders = dict.fromkeys(("HOME", "MPLCONFIGDIR", "TMPDIR", "XDG_CACHE_HOME"), "/proc/none")
+    done = subprocess.run(
+        command("fit", *SHORT),
+        capture_output=True,
+        text=True,
+        check=False,
+        env={**environment(), **folders},
+    )
+    assert done.returncode == 0, done.stderr
+    assert "Traceback" not in done.stderr
+    assert {"results.json", "predictions.png"} <= names(workdir / "lightning_logs" / "version_0")
+
+
 @pytest.mark.long
 def test_fit_uses_less_than_2_gib_of_memory(workdir: Path, mnist_mirror: str) -> None:
     fit = command("fit", "--trainer.max_epochs=1", f"--data.mirrors={mnist_mirror}")

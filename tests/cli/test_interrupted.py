@@ -288,6 +288,22 @@ def test_nohup_continues_after_the_terminal_is_closed(tmp_path: Path) -> None:
     assert process.returncode == 0
 
 
+def test_suspended_run_continues_to_the_same_result(
+    tmp_path: Path, undisturbed: tuple[dict[str, Any], int, float]
+) -> None:
+    process = start(tmp_path, FIT)
+    wait_for_training(process)
+    for _ in range(3):
+        time.sleep(0.3)
+        process.send_signal(signal.SIGTSTP)  # Ctrl-Z
+        os.waitid(os.P_PID, process.pid, os.WSTOPPED | os.WNOWAIT)
+        process.send_signal(signal.SIGCONT)  # fg
+    _, err = process.communicate(timeout=60)
+    assert (process.returncode, err) == (0, "")
+    expected, _, _ = undisturbed
+    assert differences(expected, outcome(tmp_path)) == []
+
+
 @pytest.mark.parametrize("signum", [signal.SIGINT, signal.SIGTERM])
 def test_stalled_download_can_be_stopped(tmp_path: Path, signum: signal.Signals) -> None:
     with socket.create_server(("127.0.0.1", 0)) as silent:

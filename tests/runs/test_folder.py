@@ -1,6 +1,7 @@
 """Run folders."""
 
 import shutil
+import timeit
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -18,6 +19,14 @@ def test_numbers_runs_without_reusing_a_number(tmp_path: Path) -> None:
     assert Run.create(tmp_path).path.name == "version_11"  # 10 is more than 9
     names = [run.name for run in find_runs(tmp_path)]
     assert names == ["version_0", "version_1", "version_9", "version_10", "version_11"]
+
+
+def test_finds_the_newest_of_500_runs_in_50_milliseconds(tmp_path: Path) -> None:
+    for number in range(500):
+        (tmp_path / "lightning_logs" / f"version_{number}").mkdir(parents=True)
+    seconds = min(timeit.repeat(lambda: find_runs(tmp_path), number=1, repeat=5))
+    assert find_runs(tmp_path)[-1].name == "version_499"
+    assert seconds < 0.05
 
 
 def test_runs_created_at_the_same_time_get_different_folders(tmp_path: Path) -> None:
