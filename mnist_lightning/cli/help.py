@@ -5,6 +5,7 @@ import re
 import shlex
 import sys
 from argparse import RawDescriptionHelpFormatter
+from collections.abc import Iterable
 from typing import Any
 
 import lightning
@@ -118,17 +119,16 @@ def program_name(has_own_classes: bool) -> str:
     return f"python {shlex.quote(sys.argv[0])}"
 
 
-def parser_texts(program: str) -> dict[str, Any]:
+def parser_texts(program: str, commands: Iterable[str]) -> dict[str, Any]:
     """Returns the arguments of the program's parser, and below its name those of each command's.
-
-    The command ``sweep`` has a parser of its own.
 
     Args:
         program: How the program is started.
+        commands: The commands that have a parser.
     """
-    commands = "\n".join(f"  {name:<10}{summary}" for name, summary in SUMMARIES.items())
+    summaries = "\n".join(f"  {name:<10}{summary}" for name, summary in SUMMARIES.items())
     description = (
-        f"Trains, tests and uses the MNIST digit CNN.\n\nCommands:\n{commands}\n\n"
+        f"Trains, tests and uses the MNIST digit CNN.\n\nCommands:\n{summaries}\n\n"
         + _examples(program, PROGRAM_EXAMPLES)
         + "\n\nEnvironment variables set options, too: PL_FIT__TRAINER__MAX_EPOCHS=3"
     )
@@ -142,7 +142,7 @@ def parser_texts(program: str) -> dict[str, Any]:
         "prog": "mnist_lightning",
         "version": versions,
     }
-    return texts | {name: command_texts(program, name) for name in SUMMARIES if name != "sweep"}
+    return texts | {name: command_texts(program, name) for name in commands}
 
 
 def command_texts(program: str, name: str) -> dict[str, str]:
