@@ -2,8 +2,11 @@
 
 import os
 import secrets
+import time
 from contextlib import suppress
 from pathlib import Path
+
+RETRY_SECONDS = (0.01, 0.04, 0.15, 0.3, 0.5)
 
 
 def write_atomically(path: Path, content: bytes | memoryview) -> None:
@@ -22,10 +25,29 @@ def write_atomically(path: Path, content: bytes | memoryview) -> None:
             file.write(content)
             file.flush()
             os.fsync(file.fileno())
-        temporary.replace(path)
+        replace_file(temporary, path)
     except OSError as error:
         error.filename = str(path)  # a full disk does not name the file
         raise
     finally:
         with suppress(OSError):  # it has been renamed, or was never created
             temporary.unlink()
+
+
+def replace_file(source: Path, target: Path) -> None:
+    """Renames ``source`` to ``target``, which it replaces.
+
+    Windows refuses this while another program, such as a virus scanner, has one of the files open.
+    Therefore it is repeated for a second.
+
+    Raises:
+        OSError: If it remains impossible; both files are unchanged.
+    """
+    for seconds in RETRY_SECONDS:
+        try:
+            source.replace(target)
+        except PermissionError:
+            time.sleep(seconds)
+        else:
+            return
+    source.replace(target)

@@ -48,3 +48,53 @@ def test_an_error_names_the_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     with pytest.raises(OSError, match="No space left on device") as caught_full_disk:
         write_atomically(tmp_path / "file", b"content")
     assert caught_full_disk.value.filename == str(tmp_path / "file")
+
+
+class BusyFile:
+    """Refuses to rename files for some time, as Windows does while they are scanned."""
+
+    def __init__(self, refusals: int) -> None:
+        self.refusals = refusals
+        self._replace = Path.replace
+
+    def __call__(self, source: Path, target: Path) -> Path:
+        self.refusals -= 1
+        if self.refusals >= 0:
+            raise PermissionError(errno.EACCES, "Access is denied", str(source))
+        return self._replace(source, target)
+
+
+@pytest.fixture
+def pauses(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """The pauses in seconds, without waiting."""
+    seconds: list[float] = []
+    monkeypatch.setattr("mnist_lightning.files.time.sleep", seconds.append)
+    return seconds
+
+
+def test_a_refused_rename_is_repeated(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, pauses: list[float]
+) -> None:
+    path = tmp_path / "file"
+    path.write_bytes(b"before")
+    busy = BusyFile(refusals=3)
+    monkeypatch.setattr(Path, "replace", lambda source, target: busy(source, target))
+    write_atomically(path, b"after")
+    assert path.read_bytes() == b"after"
+    assert list(tmp_path.iterdir()) == [path]
+    assert len(pauses) == 3
+
+
+def test_a_rename_that_is_refused_for_a_second_is_an_error(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, pauses: list[float]
+) -> None:
+    path = tmp_path / "file"
+    path.write_bytes(b"before")
+    busy = BusyFile(refusals=1000)
+    monkeypatch.setattr(Path, "replace", lambda source, target: busy(source, target))
+    with pytest.raises(PermissionError) as caught:
+        write_atomically(path, b"after")
+    assert caught.value.filename == str(path)
+    assert path.read_bytes() == b"before"
+    assert list(tmp_path.iterdir()) == [path]
+    assert sum(pauses) == pytest.approx(1)

@@ -14,12 +14,12 @@ class EpochRecord:
     """
 
     def __init__(self, trainer: Trainer) -> None:
-        self._start_seconds = time.monotonic()
+        self._start_seconds = time.perf_counter()
         self._previous: dict[str, Any] = dict(trainer.callback_metrics)
 
     def seconds(self) -> float:
         """Returns the duration of the epoch until now."""
-        return time.monotonic() - self._start_seconds
+        return time.perf_counter() - self._start_seconds
 
     def metrics(self, trainer: Trainer) -> dict[str, float]:
         """Returns the metrics that were logged in this epoch.

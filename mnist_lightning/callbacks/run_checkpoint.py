@@ -1,7 +1,7 @@
 """Saves the checkpoints of a run."""
 
 import os
-from pathlib import Path
+from pathlib import Path, PureWindowsPath
 from typing import Any
 
 from lightning.pytorch import Callback, LightningModule, Trainer
@@ -98,7 +98,8 @@ class RunCheckpoint(ModelCheckpoint):
 
     def _relocate(self, path: str) -> str:
         # Joined as ModelCheckpoint does, because it removes a checkpoint whose path differs.
-        return path and os.path.join(self.dirpath or "", Path(path).name)  # noqa: PTH118
+        # A PureWindowsPath reads the paths of every system.
+        return path and os.path.join(self.dirpath or "", PureWindowsPath(path).name)  # noqa: PTH118
 
     @property
     @override

@@ -96,7 +96,7 @@ def exit_status(error: BaseException) -> tuple[int, str] | None:
         case _ if is_connection_lost(error):
             reason = re.sub(r"^\[\S+\] | This is typically .*", "", " ".join(str(error).split()))
             return 1, f"the processes of this run cannot reach each other: {reason}"
-        case OSError(errno=errno.ENOLCK | errno.EOPNOTSUPP):
+        case OSError(errno=errno.ENOLCK | errno.EOPNOTSUPP | errno.ENOTSUP):
             return 1, (
                 f"cannot lock a file of the run ({error.strerror}); choose a "
                 "--trainer.default_root_dir on a file system that supports locks"

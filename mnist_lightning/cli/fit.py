@@ -1,7 +1,6 @@
 """The command ``fit``."""
 
 import logging
-import shlex
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -21,6 +20,7 @@ from mnist_lightning.callbacks.run_checkpoint import RunCheckpoint
 from mnist_lightning.callbacks.save_run_config import TUNERS
 from mnist_lightning.classifier import MNISTClassifier
 from mnist_lightning.cli.evaluate import skip_test, test
+from mnist_lightning.cli.help import quote
 from mnist_lightning.cli.processes import is_connection_lost
 from mnist_lightning.cli.session import Session
 from mnist_lightning.cli.summary import print_line
@@ -172,7 +172,7 @@ def _resume_hint(session: Session, run: Run | None, root: str | None) -> Iterato
         is_resumable = isinstance(error, RESUMABLE) or is_connection_lost(error)
         has_checkpoint = run and (run.path / "checkpoints" / "last.ckpt").exists()
         if is_resumable and has_checkpoint and session.trainer.is_global_zero:
-            option = f" --trainer.default_root_dir {shlex.quote(str(root))}" if root else ""
+            option = f" --trainer.default_root_dir {quote(str(root))}" if root else ""
             log.warning(
                 "To resume from the last complete epoch: %s fit --ckpt_path last%s",
                 session.program,

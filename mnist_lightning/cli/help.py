@@ -1,8 +1,10 @@
 """The text of ``--help``: descriptions, examples, and the order of the options."""
 
+import os
 import platform
 import re
 import shlex
+import subprocess
 import sys
 from argparse import RawDescriptionHelpFormatter
 from collections.abc import Iterable
@@ -116,7 +118,12 @@ def program_name(has_own_classes: bool) -> str:
     spec = sys.modules["__main__"].__spec__
     if spec is not None:  # python -m my_package
         return f"python -m {spec.name.removesuffix('.__main__')}"
-    return f"python {shlex.quote(sys.argv[0])}"
+    return f"python {quote(sys.argv[0])}"
+
+
+def quote(path: str) -> str:
+    """Returns a path as it is written in a command."""
+    return subprocess.list2cmdline([path]) if os.name == "nt" else shlex.quote(path)
 
 
 def parser_texts(program: str, commands: Iterable[str]) -> dict[str, Any]:

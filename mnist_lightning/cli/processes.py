@@ -39,4 +39,5 @@ def is_connection_lost(error: BaseException) -> bool:
     """Returns whether an error means that the processes of a run cannot reach each other."""
     if not distributed.is_available():
         return False
-    return isinstance(error, distributed.DistError) or "/gloo/" in str(error)
+    is_from_gloo = re.search(r"[/\\]gloo[/\\]", str(error)) is not None
+    return isinstance(error, distributed.DistError) or is_from_gloo

@@ -1,6 +1,5 @@
 """Prints the results of a command, their weights and data, and where the files are."""
 
-import shlex
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -10,6 +9,7 @@ from lightning.pytorch.utilities import rank_zero_only
 
 from mnist_lightning.callbacks import ConfusionMatrix
 from mnist_lightning.callbacks.captions import class_names
+from mnist_lightning.cli.help import quote
 from mnist_lightning.cli.report import class_table
 from mnist_lightning.cli.session import Session
 from mnist_lightning.data.datasets import full_name
@@ -90,5 +90,5 @@ def print_places(session: Session) -> None:
         print_line(f"Run folder:  {folder}")
     for logger in session.trainer.loggers:
         if isinstance(logger, TensorBoardLogger):
-            root = shlex.quote(str(Path(logger.root_dir)))
+            root = quote(str(Path(logger.root_dir)))
             print_line(f"TensorBoard: tensorboard --logdir {root}")

@@ -11,7 +11,7 @@ from lightning.pytorch.plugins import TorchCheckpointIO
 from typing_extensions import override
 
 from mnist_lightning.errors import CheckpointError
-from mnist_lightning.files import write_atomically
+from mnist_lightning.files import replace_file, write_atomically
 
 Checkpoint = dict[str, Any]
 
@@ -96,7 +96,7 @@ class RunCheckpointIO(TorchCheckpointIO):
     def commit(self) -> None:
         """Replaces each checkpoint of the run by the newly written one."""
         for path in self.uncommitted:
-            _next(path).replace(path)
+            replace_file(_next(path), path)
         self.uncommitted.clear()
 
 

@@ -102,7 +102,11 @@ def _describe_git() -> dict[str, Any] | None:
 def _git(*args: str) -> str | None:
     try:
         process = subprocess.run(
-            ["git", *args], capture_output=True, text=True, timeout=GIT_TIMEOUT_SECONDS
+            ["git", *args],
+            stdin=subprocess.DEVNULL,  # in a sweep, a pipe that a thread reads
+            capture_output=True,
+            text=True,
+            timeout=GIT_TIMEOUT_SECONDS,
         )
     except (OSError, subprocess.TimeoutExpired):
         return None

@@ -4,7 +4,7 @@ import io
 import logging
 import warnings
 from collections.abc import Mapping
-from contextlib import redirect_stdout
+from contextlib import redirect_stdout, suppress
 from pathlib import Path
 from typing import Any
 
@@ -140,7 +140,8 @@ def _sort_last(newest: Path) -> None:
     for index, path in enumerate(late):
         seconds = int(newest.name.removeprefix(EVENTS).partition(".")[0]) - len(late) + index
         rest = path.name.removeprefix(EVENTS).partition(".")[2]
-        path.rename(path.with_name(f"{EVENTS}{seconds:010d}.{rest}"))
+        with suppress(OSError):  # another program may have the file open
+            path.rename(path.with_name(f"{EVENTS}{seconds:010d}.{rest}"))
 
 
 def write_summary(logger: TensorBoardLogger, summary: Summary, step: int | None = None) -> None:

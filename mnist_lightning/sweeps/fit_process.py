@@ -85,7 +85,9 @@ class FitProcess:
                 stdout=file,
                 stderr=subprocess.STDOUT,
                 env=command.environment(slot),
-                start_new_session=True,  # Ctrl-C interrupts the sweep, which stops the fit
+                # Ctrl-C interrupts the sweep, which stops the fit; the second is for Windows.
+                start_new_session=True,
+                creationflags=getattr(subprocess, "CREATE_NEW_PROCESS_GROUP", 0),
             )
 
     def _prepare(self, command: FitCommand, options: Sequence[str]) -> list[str]:

@@ -52,11 +52,13 @@ def stop_with_parent() -> None:
 
 def run() -> None:
     """Executes a command line whose first two arguments are the classes of model and data."""
-    Thread(target=stop_with_parent, daemon=True).start()
     from mnist_lightning.cli import main  # takes seconds
 
     model, data, *args = sys.argv[1:]
-    main(args, import_class(model), import_class(data))
+    classes = import_class(model), import_class(data)
+    # After the imports: on Windows, some libraries wait for a standard input that is being read.
+    Thread(target=stop_with_parent, daemon=True).start()
+    main(args, *classes)
 
 
 if __name__ == "__main__":

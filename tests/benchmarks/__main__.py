@@ -144,7 +144,7 @@ def machine() -> str:
     info = Path("/proc/cpuinfo")
     lines = info.read_text().splitlines() if info.exists() else []
     models = [line.partition(": ")[2] for line in lines if line.startswith("model name")]
-    return f"{len(os.sched_getaffinity(0))} cores of {(models or [platform.processor()])[0]}"
+    return f"{os.cpu_count()} cores of {(models or [platform.processor()])[0]}"
 
 
 def main() -> None:

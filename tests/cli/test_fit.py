@@ -8,6 +8,7 @@ import subprocess
 from importlib import metadata
 from math import isnan
 from pathlib import Path
+from typing import Any
 
 import foreign
 import pytest
@@ -17,6 +18,7 @@ from conftest import Run
 from events import graph, hparams, images, layouts, scalars, steps
 from mirror import Files, Server, sending
 from PIL import Image
+from trainers import quiet_trainer
 
 from mnist_lightning import (
     DigitCNN,
@@ -28,6 +30,7 @@ from mnist_lightning import (
 from mnist_lightning.callbacks.save_history import read_history
 from mnist_lightning.cli import MNISTCLI, main
 from mnist_lightning.cli.report import class_table
+from mnist_lightning.runs.environment import describe_environment
 
 
 def test_run_folder_contains_the_expected_files(fitted: Run) -> None:
@@ -289,6 +292,19 @@ def test_history_forgets_what_was_not_saved(trained: Path) -> None:
     assert rows == kept
     assert (last["epoch"], last["step"]) == (4, 100)
     assert last["train/loss"] < 1
+
+
+def test_git_does_not_inherit_standard_input(monkeypatch: pytest.MonkeyPatch) -> None:
+    # In a sweep it is a pipe that a thread reads, for which some programs on Windows wait.
+    inputs = []
+
+    def run(args: list[str], **options: Any) -> subprocess.CompletedProcess[str]:
+        inputs.append(options["stdin"])
+        return subprocess.CompletedProcess(args, 1)
+
+    monkeypatch.setattr("mnist_lightning.runs.environment.subprocess.run", run)
+    assert describe_environment(quiet_trainer(), "fit")["git"] is None
+    assert inputs == [subprocess.DEVNULL]
 
 
 def test_environment_describes_the_process(

@@ -11,7 +11,7 @@ import torch
 from command_line import names
 
 from mnist_lightning.cli import main
-from mnist_lightning.cli.help import SUMMARIES
+from mnist_lightning.cli.help import SUMMARIES, quote
 
 COMMANDS = tuple(name for name in SUMMARIES if name != "sweep")  # it has a parser of its own
 
@@ -102,3 +102,13 @@ def test_examples_are_valid_command_lines(
     monkeypatch.syspath_prepend(trained)
     for args in examples(show(capsys, *filter(None, [name]), "--help")):
         show(capsys, *args, *(["--print_config"] if "--help" not in args else []))
+
+
+def test_paths_in_commands_are_quoted_for_the_shell_of_the_system(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    assert [quote(path) for path in ("runs", "my runs")] == ["runs", "'my runs'"]
+    with monkeypatch.context() as patch:
+        patch.setattr("os.name", "nt")
+        quoted = [quote(path) for path in (r"D:\runs", r"D:\my runs")]
+    assert quoted == [r"D:\runs", r'"D:\my runs"']

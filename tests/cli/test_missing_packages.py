@@ -72,3 +72,17 @@ def test_output_escapes_what_its_encoding_lacks() -> None:
     assert "\\u0441\\u0435\\u043c\\u044c.png  1" in process.stdout
     (path,) = Path("lightning_logs").rglob("predictions.csv")
     assert "семь.png,1," in path.read_text(encoding="utf-8")
+
+
+@pytest.mark.usefixtures("workdir")
+def test_a_sweep_prints_without_unicode() -> None:
+    process = subprocess.run(
+        command("sweep", *SHORT, "--space={seed_everything: [0, 1]}", "--trials=2"),
+        env={**environment(), "PYTHONIOENCODING": "ascii"},
+        capture_output=True,
+        text=True,
+        encoding="ascii",
+        check=True,
+    )
+    assert process.stderr == ""
+    assert "% \\xb1 " in process.stdout  # the standard error

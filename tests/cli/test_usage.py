@@ -183,3 +183,9 @@ def test_restores_signal_handlers(workdir: Path) -> None:
     before = signal.getsignal(signal.SIGTERM)
     main(["fit", *SHORT])
     assert signal.getsignal(signal.SIGTERM) == before
+
+
+def test_system_without_sighup(workdir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delattr(signal, "SIGHUP")  # as on Windows
+    main(["fit", *SHORT])
+    assert "results.json" in names(workdir / "lightning_logs" / "version_0")

@@ -110,3 +110,18 @@ def test_failed_write_leaves_the_previous_checkpoint_intact(
         checkpoint_io.save_checkpoint({"epoch": 1}, path)
     assert torch.load(path, weights_only=True) == {"epoch": 0}
     assert [path.name for path in tmp_path.iterdir()] == ["user.ckpt"]
+
+
+def test_commit_repeats_a_refused_rename(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path, replace = tmp_path / "last.ckpt", Path.replace
+    checkpoint_io = RunCheckpointIO()
+    checkpoint_io.deferred.add(path)
+    checkpoint_io.save_checkpoint({"state_dict": {}, "epoch": 7}, path)
+
+    def refuse_once(source: Path, target: Path) -> Path:
+        monkeypatch.setattr(Path, "replace", replace)
+        raise PermissionError(errno.EACCES, "Access is denied")
+
+    monkeypatch.setattr(Path, "replace", refuse_once)
+    checkpoint_io.commit()
+    assert read_checkpoint(path)["epoch"] == 7

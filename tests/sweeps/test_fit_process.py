@@ -6,6 +6,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -86,6 +87,23 @@ def test_a_fit_starts_with_the_config_and_resumes_without_it(tmp_path: Path, pro
     run(folder, "--model.dropout=0.5")
     resumed = ["m", "d", "fit", "--ckpt_path=last", root]
     assert (folder / "output.txt").read_text() == f"{started}\n{started}\n{resumed}\n"
+
+
+def test_ctrl_c_does_not_reach_the_fits_on_windows(
+    tmp_path: Path, program: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    program.write_text("")
+    monkeypatch.setattr(subprocess, "CREATE_NEW_PROCESS_GROUP", 512, raising=False)
+    flags = []
+
+    class Popen(subprocess.Popen[bytes]):
+        def __init__(self, args: list[str], *, creationflags: int, **options: Any) -> None:
+            flags.append(creationflags)
+            super().__init__(args, **options)
+
+    monkeypatch.setattr(subprocess, "Popen", Popen)
+    run(tmp_path / "fit")
+    assert flags == [512]
 
 
 @pytest.mark.parametrize(
