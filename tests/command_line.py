@@ -16,8 +16,11 @@ from mnist_lightning.cli import main
 SHORT = ["--data.source", "sample", "--trainer.max_epochs", "1", "--trainer.limit_train_batches=5"]
 """Options of a training that takes a second."""
 
+POSIX = pytest.mark.skipif(os.name != "posix", reason="requires signals, locks or a shell of POSIX")
+"""Marks tests that cannot be executed on Windows."""
+
 RUN_FILES = {
-    ".lock",
+    *([".lock"] if os.name == "posix" else []),  # removed on Windows
     "checkpoints",
     "config.yaml",
     "environment.json",
@@ -45,6 +48,11 @@ def config(run: Path) -> dict[str, Any]:
     return content
 
 
+def slashes(text: str) -> str:
+    """Returns a text whose paths are separated by slashes, also on Windows."""
+    return text.replace(os.sep, "/")
+
+
 def fail(capsys: pytest.CaptureFixture[str], *args: str) -> tuple[object, str]:
     """Runs a command line that must fail; returns its exit status and the last line of stderr."""
     with pytest.raises(SystemExit) as caught:
@@ -54,7 +62,7 @@ def fail(capsys: pytest.CaptureFixture[str], *args: str) -> tuple[object, str]:
     assert "usage" not in err.lower()
     last = err.splitlines()[-1]
     assert last.startswith("error: ")
-    return caught.value.code, last
+    return caught.value.code, slashes(last)
 
 
 def command(*args: str) -> list[str]:

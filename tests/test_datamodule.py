@@ -120,6 +120,7 @@ def test_training_and_validation_images_share_memory(sample: MNISTDataModule) ->
     assert not {*train.indices.tolist()} & {*val.indices.tolist()}
 
 
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="requires Linux")
 def test_reading_holds_the_images_once(tmp_path: Path, files: Files) -> None:
     """At no time do the files take more memory than their size, as for 60,000 images."""
     images = bytes(100_000 * 28 * 28)
@@ -382,7 +383,8 @@ def test_expands_the_home_directory(
     tmp_path: Path, files: Files, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     files.write(tmp_path / "data")
-    monkeypatch.setenv("HOME", str(tmp_path))
+    for name in ("HOME", "USERPROFILE"):  # the latter on Windows
+        monkeypatch.setenv(name, str(tmp_path))
     data = MNISTDataModule("~/data", source="mnist", val_fraction=0.5)
     data.setup("fit")
     assert len(data.test_set) == 20

@@ -17,6 +17,7 @@ import numpy as np
 import pytest
 import torch
 import yaml
+from command_line import POSIX
 from conftest import Run
 from mirror import Files
 from PIL import Image, ImageDraw
@@ -104,9 +105,8 @@ def test_every_kind_of_block_is_tested() -> None:
 def clone(workdir: Path, fitted: Run, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A working directory with a finished run, pictures, and what READMEs use of the repository."""
     shutil.copytree(fitted.folder, workdir / "lightning_logs" / "version_0")
-    for name in (".github", "configs", "mnist_lightning"):
+    for name in (".github", "configs", "mnist_lightning", "tests"):
         shutil.copytree(ROOT / name, workdir / name, ignore=shutil.ignore_patterns("__pycache__"))
-    (workdir / "tests").symlink_to(ROOT / "tests")
     for name in ("photo.jpg", "scans/1.png", "more/2.png"):
         (workdir / name).parent.mkdir(exist_ok=True)
         paper = Image.new("L", (99, 99), 255)
@@ -167,6 +167,7 @@ def check_pretrained(folder: Path) -> None:
     assert described[0] == described[1]
 
 
+@POSIX
 @pytest.mark.parametrize("block", blocks_in("sh"), ids=str)
 def test_shell_blocks_run(block: Block, clone: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for line in block.code.replace("\\\n", "").splitlines():
@@ -179,6 +180,7 @@ def test_shell_blocks_run(block: Block, clone: Path, monkeypatch: pytest.MonkeyP
         check_copied_project(clone)
 
 
+@POSIX
 @pytest.mark.parametrize("command", [*inline_commands()])
 @pytest.mark.usefixtures("clone")
 def test_inline_commands_run(command: str, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -385,6 +387,7 @@ def test_notebook_config_is_the_default(workdir: Path, capsys: pytest.CaptureFix
     assert printed[0]["data"]["val_fraction"] == 0.2
 
 
+@POSIX
 def test_slurm_script_starts_a_valid_command(workdir: Path) -> None:
     script = ROOT / "configs" / "slurm.sh"
     subprocess.run(["bash", "-n", script], check=True)

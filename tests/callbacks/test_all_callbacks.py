@@ -2,7 +2,6 @@
 
 import gc
 import os
-import resource
 import subprocess
 import sys
 import textwrap
@@ -132,7 +131,7 @@ def test_memory_does_not_grow_in_thirty_epochs(tmp_path: Path, sample: MNISTData
             self.num_figures.append(sum(type(item) is Figure for item in gc.get_objects()))
             if STATM.exists():
                 num_pages = int(STATM.read_text().split()[1])
-                self.resident_bytes.append(num_pages * resource.getpagesize())
+                self.resident_bytes.append(num_pages * os.sysconf("SC_PAGE_SIZE"))
 
     memory = MeasureMemory()
     fit_and_test(

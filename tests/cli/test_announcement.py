@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from command_line import SHORT
+from command_line import SHORT, slashes
 from lightning.pytorch import LightningModule
 from lightning.pytorch.callbacks import BaseFinetuning
 
@@ -29,7 +29,7 @@ def test_fit_prints_network_data_device_seed_and_run_folder(
     workdir: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     main(["fit", *SHORT, "--trainer.accelerator=cpu", "--seed_everything=7"])
-    first, second, third, *_ = capsys.readouterr().out.splitlines()
+    first, second, third, *_ = slashes(capsys.readouterr().out).splitlines()
     assert first == f"Training {DIGIT_CNN}"
     assert second == "Device cpu, seed 7, run folder lightning_logs/version_0"
     assert third.startswith("Epoch 1/1")
@@ -67,7 +67,7 @@ def test_other_modes_print_the_same_lines(
     workdir: Path, options: list[str], second: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     main(["fit", *SHORT[:2], "--trainer.max_epochs=1", "--trainer.accelerator=cpu", *options])
-    lines = capsys.readouterr().out.splitlines()
+    lines = slashes(capsys.readouterr().out).splitlines()
     assert lines[lines.index(f"Training {DIGIT_CNN}") + 1] == f"Device cpu, seed 0, {second}"
 
 
@@ -75,7 +75,7 @@ def test_resumed_run_says_after_which_epoch(
     trained: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     main(["fit", "--ckpt_path=last", "--trainer.max_epochs=4"])
-    first, second, third, *_ = capsys.readouterr().out.splitlines()
+    first, second, third, *_ = slashes(capsys.readouterr().out).splitlines()
     assert first == f"Resuming after epoch 3: {DIGIT_CNN}"
     assert second.endswith("seed 0, run folder lightning_logs/version_0")
     assert third.startswith("Epoch 4/4")

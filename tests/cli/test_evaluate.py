@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 import yaml
-from command_line import SHORT, config, fail, names, results
+from command_line import SHORT, config, fail, names, results, slashes
 from conftest import Run
 from events import scalars
 from mirror import Files
@@ -19,7 +19,7 @@ def test_validate_prints_and_writes_no_files(
     trained: Path, fitted: Run, capsys: pytest.CaptureFixture[str]
 ) -> None:
     main(["validate"])
-    out = capsys.readouterr().out
+    out = slashes(capsys.readouterr().out)
     loss = min(loss for _, loss in scalars(fitted.folder)["val/loss"])
     assert re.search(rf"^Validation accuracy \d\d\.\d\d%, loss {loss:.4f}$", out, re.MULTILINE)
     assert "lightning_logs/version_0/checkpoints/best.ckpt" in out

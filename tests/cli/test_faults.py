@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 import torch
-from command_line import SHORT, command, environment, fail, names, results
+from command_line import POSIX, SHORT, command, environment, fail, names, results, slashes
 from events import steps
 from mirror import Files, Server
 
@@ -85,7 +85,7 @@ def test_a_figure_that_cannot_be_written_does_not_end_the_run(
     run = workdir / "lightning_logs" / "version_0"
     assert results(run)["epochs"] == 2
     assert not list(run.glob("*.png"))
-    warnings = capsys.readouterr().err.splitlines()
+    warnings = slashes(capsys.readouterr().err).splitlines()
     path = "lightning_logs/version_0/predictions.png"
     message = f"cannot write the figure {path} (No space left on device); the run continues"
     assert warnings.count(message) == 1
@@ -121,6 +121,7 @@ def test_checkpoint_is_committed_after_its_epoch_is_logged(
     assert [name for name in named if name.endswith(".ckpt")] == ["best.ckpt", "last.ckpt"]
 
 
+@POSIX
 def test_full_disk_stops_a_run_in_one_sentence(workdir: Path) -> None:
     # Room for a checkpoint, but not for the event file, which a thread of TensorBoard writes.
     fit = command("fit", "--data.source=sample", "--trainer.max_epochs=30")
@@ -139,6 +140,7 @@ def test_full_disk_stops_a_run_in_one_sentence(workdir: Path) -> None:
     read_checkpoint(workdir / "lightning_logs" / "version_0" / "checkpoints" / "last.ckpt")
 
 
+@POSIX
 @pytest.mark.parametrize(
     ("deleted", "message"),
     [
@@ -170,6 +172,7 @@ def test_deleted_folder_stops_a_run_in_one_sentence(
     assert not (workdir / "project" / "lightning_logs").exists()
 
 
+@POSIX
 @pytest.mark.parametrize("code", [errno.ENOLCK, errno.EOPNOTSUPP])
 @pytest.mark.parametrize("args", [["fit"], ["sweep", "--space={model.dropout: [0.1]}"]])
 def test_file_system_without_locks_is_one_sentence(
@@ -192,6 +195,7 @@ def test_file_system_without_locks_is_one_sentence(
     assert not list(workdir.glob("lightning_logs/version_*"))
 
 
+@POSIX
 def test_data_are_downloaded_to_a_file_system_without_locks(
     workdir: Path, monkeypatch: pytest.MonkeyPatch, files: Files, server: Server
 ) -> None:
@@ -320,6 +324,7 @@ def test_checkpoint_cannot_import_a_class(
     assert "planted" not in sys.modules
 
 
+@POSIX
 def test_closed_output_pipe_is_one_sentence(workdir: Path) -> None:
     fit = " ".join(command("fit", *SHORT))
     done = subprocess.run(
@@ -350,6 +355,7 @@ def test_unwritable_home_and_temporary_folder_do_not_prevent_a_run(workdir: Path
     assert {"results.json", "predictions.png"} <= names(workdir / "lightning_logs" / "version_0")
 
 
+@POSIX
 @pytest.mark.long
 def test_fit_uses_less_than_2_gib_of_memory(workdir: Path, mnist_mirror: str) -> None:
     fit = command("fit", "--trainer.max_epochs=1", f"--data.mirrors={mnist_mirror}")

@@ -13,7 +13,7 @@ from typing import Any
 import foreign
 import pytest
 import torch
-from command_line import RUN_FILES, SHORT, config, fail, names, results
+from command_line import RUN_FILES, SHORT, config, fail, names, results, slashes
 from conftest import Run
 from events import graph, hparams, images, layouts, scalars, steps
 from mirror import Files, Server, sending
@@ -29,6 +29,7 @@ from mnist_lightning import (
 )
 from mnist_lightning.callbacks.save_history import read_history
 from mnist_lightning.cli import MNISTCLI, main
+from mnist_lightning.cli.help import quote
 from mnist_lightning.cli.report import class_table
 from mnist_lightning.runs.environment import describe_environment
 
@@ -135,7 +136,7 @@ def test_tests_the_best_checkpoint_and_reports_it(fitted: Run) -> None:
     confused.index_put_((labels, logits.argmax(dim=1)), torch.tensor(1), accumulate=True)
     assert class_table(confused, "0123456789") in fitted.out
 
-    lines = fitted.out.splitlines()
+    lines = slashes(fitted.out).splitlines()
     assert f"Test accuracy {accuracy:.2%}, loss {loss:.4f}" in lines
     assert lines[-2:] == [
         "Run folder:  lightning_logs/version_0",
@@ -146,7 +147,8 @@ def test_tests_the_best_checkpoint_and_reports_it(fitted: Run) -> None:
 
 def test_printed_commands_are_quoted(workdir: Path, capsys: pytest.CaptureFixture[str]) -> None:
     main(["fit", *SHORT, "--trainer.default_root_dir=my runs"])
-    assert "TensorBoard: tensorboard --logdir 'my runs/lightning_logs'" in capsys.readouterr().out
+    root = quote(str(Path("my runs", "lightning_logs")))
+    assert f"TensorBoard: tensorboard --logdir {root}" in capsys.readouterr().out
 
 
 def test_callbacks_draw_in_other_formats(workdir: Path) -> None:

@@ -1,14 +1,11 @@
 """Runs in processes of their own that are interrupted and resumed."""
 
-import fcntl
 import os
-import pty
 import random
 import signal
 import socket
 import subprocess
 import sys
-import termios
 import time
 from pathlib import Path
 from typing import Any
@@ -96,6 +93,12 @@ def restore_signals() -> None:
 def wait_for_training(process: subprocess.Popen[str]) -> None:
     assert process.stdout is not None
     assert process.stdout.readline().startswith(("Training ", "Resuming "))
+
+
+def wait_for_epoch_2(process: subprocess.Popen[str]) -> None:
+    assert process.stdout is not None
+    while not process.stdout.readline().startswith("Epoch 2/"):
+        pass
 
 
 def outcome(folder: Path) -> dict[str, Any]:
@@ -214,23 +217,21 @@ def test_checkpoint_is_committed_when_its_epoch_can_be_read(
 @pytest.mark.parametrize(
     ("signum", "code", "message"),
     [
-        (signal.SIGINT, 130, "stopped by Ctrl-C"),
-        (signal.SIGTERM, 143, "stopped by SIGTERM"),
-        (signal.SIGHUP, 129, "stopped because the terminal was closed"),
+        ("SIGINT", 130, "stopped by Ctrl-C"),
+        ("SIGTERM", 143, "stopped by SIGTERM"),
+        ("SIGHUP", 129, "stopped because the terminal was closed"),
     ],
 )
 def test_stopped_run_draws_its_figures_and_can_be_resumed(
     tmp_path: Path,
     undisturbed: tuple[dict[str, Any], int, float],
-    signum: signal.Signals,
+    signum: str,
     code: int,
     message: str,
 ) -> None:
     process = start(tmp_path, FIT)
-    assert process.stdout is not None
-    while not process.stdout.readline().startswith("Epoch 2/"):
-        pass
-    process.send_signal(signum)
+    wait_for_epoch_2(process)
+    process.send_signal(signal.Signals[signum])
     began = time.monotonic()
     _, err = process.communicate(timeout=20)
     assert time.monotonic() - began < 5
@@ -252,6 +253,10 @@ def test_stopped_run_draws_its_figures_and_can_be_resumed(
 
 
 def test_run_in_a_terminal_that_closes_can_be_resumed(tmp_path: Path) -> None:
+    import fcntl
+    import pty
+    import termios
+
     terminal, stream = pty.openpty()
 
     def use_terminal() -> None:
@@ -292,12 +297,12 @@ def test_suspended_run_continues_to_the_same_result(
     tmp_path: Path, undisturbed: tuple[dict[str, Any], int, float]
 ) -> None:
     process = start(tmp_path, FIT)
-    wait_for_training(process)
-    for _ in range(3):
-        time.sleep(0.3)
-        process.send_signal(signal.SIGTSTP)  # Ctrl-Z
-        os.waitid(os.P_PID, process.pid, os.WSTOPPED | os.WNOWAIT)
-        process.send_signal(signal.SIGCONT)  # fg
+    wait_for_epoch_2(process)
+    os.kill(process.pid, signal.SIGSTOP)  # as Ctrl-Z, which needs a terminal
+    _, status = os.waitpid(process.pid, os.WUNTRACED)
+    assert os.WIFSTOPPED(status)
+    time.sleep(0.5)
+    process.send_signal(signal.SIGCONT)  # fg
     _, err = process.communicate(timeout=60)
     assert (process.returncode, err) == (0, "")
     expected, _, _ = undisturbed

@@ -15,6 +15,7 @@ from typing import Any
 
 import pytest
 import torch
+from command_line import POSIX
 from mirror import Answer, Files, Server, sending
 
 from mnist_lightning.data import download, local_files
@@ -90,8 +91,8 @@ def with_a_bit_flipped(handler: BaseHTTPRequestHandler) -> None:
         (redirecting(FIRST), "redirect"),
         (redirecting("ftp://127.0.0.1/x"), "redirects to ftp://127.0.0.1/x, not to https or http"),
         (redirecting("file:///etc/passwd"), "not allowed"),
-        (resetting, "reset|Remote end closed"),
-        (resetting_in_the_middle, f"reset|IncompleteRead|{WRONG}"),
+        (resetting, "reset|forcibly closed|aborted|Remote end closed"),
+        (resetting_in_the_middle, f"reset|forcibly closed|IncompleteRead|{WRONG}"),
         (with_a_bit_flipped, WRONG),
     ],
     ids=[
@@ -131,7 +132,7 @@ def test_names_hosts_that_cannot_be_reached(tmp_path: Path, files: Files) -> Non
     mirrors = [f"http://127.0.0.1:{port}", "http://no.such.host.invalid"]
     with pytest.raises(MissingDataError) as caught:
         download.fetch(tmp_path, files.dataset, mirrors)
-    assert f"http://127.0.0.1:{port}{FIRST}: Connection refused" in str(caught.value)
+    assert re.search(rf":{port}{FIRST}: .*refused", str(caught.value))
     assert "invalid/train-images-idx3-ubyte.gz: " in str(caught.value)
 
 
@@ -253,8 +254,8 @@ def test_https_is_not_redirected_to_http(
         server.answers[f"/http/{name}.gz"] = redirecting(f"{server.url}/{name}.gz")
     with pytest.raises(MissingDataError, match=f"redirects to {server.url}{FIRST}, not to https$"):
         download.fetch(tmp_path / "http", files.dataset, [f"{https}/http"])
-    for mirror in (f"{https}/https", f"{server.url}/https", f"{server.url}/http"):
-        folder = tmp_path / mirror.replace("/", "_")
+    for index, mirror in enumerate([f"{https}/https", f"{server.url}/https", f"{server.url}/http"]):
+        folder = tmp_path / str(index)
         assert download.fetch(folder, files.dataset, [mirror]) == files.content
 
 
@@ -309,8 +310,10 @@ def test_a_full_disk_is_named_and_leaves_no_file(
 
 def test_names_a_folder_that_cannot_be_written(tmp_path: Path, files: Files) -> None:
     (tmp_path / "file").touch()
-    for folder in (tmp_path / "file", tmp_path / "file" / "below", Path("/proc/none")):
-        with pytest.raises(DataError, match=f"{folder} cannot be written .*; choose") as caught:
+    for folder in (tmp_path / "file", tmp_path / "file" / "below", tmp_path / "file" / "x" / "y"):
+        with pytest.raises(
+            DataError, match=f"{re.escape(str(folder))} cannot be written .*; choose"
+        ) as caught:
             download.fetch(folder, files.dataset, [])
         assert not isinstance(caught.value, MissingDataError)  # the sample is not a substitute then
 
@@ -325,6 +328,7 @@ def test_concurrent_downloads_do_not_disturb_each_other(
     assert {path.name for path in (tmp_path / "MNIST" / "raw").iterdir()} == {*files.dataset.files}
 
 
+@POSIX
 @pytest.mark.parametrize("link", ["MNIST", "MNIST/raw"])
 def test_a_symbolic_link_does_not_lead_a_download_outside_the_folder(
     tmp_path: Path, files: Files, server: Server, link: str
@@ -342,6 +346,7 @@ def test_a_symbolic_link_does_not_lead_a_download_outside_the_folder(
     download.fetch(tmp_path / "linked", files.dataset, [server.url])
 
 
+@POSIX
 def test_a_symbolic_link_in_place_of_a_file_is_replaced(
     tmp_path: Path, files: Files, server: Server
 ) -> None:

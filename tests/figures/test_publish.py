@@ -1,6 +1,8 @@
 """Figures as PNG files and in loggers."""
 
+import errno
 import io
+import os
 from pathlib import Path
 from typing import Any
 
@@ -100,8 +102,9 @@ def test_a_file_that_cannot_be_written_is_one_warning(
     caplog.clear()
     for epoch in (1, 2):
         assert isinstance(publish(trainer, draw_chart, "chart", "chart", epoch), Figure)
+    reason = os.strerror(errno.EISDIR if os.name == "posix" else errno.EACCES)
     assert caplog.messages == [
-        f"cannot write the figure {tmp_path}/chart.png (Is a directory); the run continues"
+        f"cannot write the figure {tmp_path / 'chart.png'} ({reason}); the run continues"
     ]
     logger.finalize("success")
     assert steps(logger.log_dir) == {"figures/chart": [1, 2]}  # the loggers get it

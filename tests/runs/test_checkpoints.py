@@ -42,7 +42,7 @@ def test_reports_what_is_wrong_with_a_file(tmp_path: Path) -> None:
         archive.writestr("archive/version", "3")
     for path, message in (
         (tmp_path / "none.ckpt", "does not exist"),
-        (tmp_path, "cannot read .*Is a directory"),
+        (tmp_path, "cannot read .*(Is a directory|Permission denied)"),
         (text, "is not a checkpoint"),
         (empty, "is not a checkpoint"),
         (other, "is not a Lightning checkpoint"),

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 import torch
+from command_line import POSIX
 from filelock import FileLock
 
 from mnist_lightning.errors import UserError
@@ -21,12 +22,13 @@ COMMAND = FitCommand(("m", "d"), "data: {}", jobs=1)
 
 @pytest.fixture
 def program(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
-    """A script that is executed in place of the fits, whose arguments follow the interpreter's."""
-    script, interpreter = tmp_path / "script.py", tmp_path / "python"
-    interpreter.write_text(f'#!/bin/sh\nexec {sys.executable} {script} "$@"\n')
-    interpreter.chmod(0o755)
-    monkeypatch.setattr(sys, "executable", str(interpreter))
-    return script
+    """A module that is executed in place of the fits."""
+    module = tmp_path / "path" / "mnist_lightning" / "sweeps" / "trial.py"
+    module.parent.mkdir(parents=True)
+    for folder in module.parents[:2]:
+        (folder / "__init__.py").touch()
+    monkeypatch.syspath_prepend(tmp_path / "path")
+    return module
 
 
 def run(folder: Path, *options: str) -> FitProcess:
@@ -71,7 +73,7 @@ def test_parameters_as_options() -> None:
 
 
 def test_a_fit_starts_with_the_config_and_resumes_without_it(tmp_path: Path, program: Path) -> None:
-    program.write_text("import sys; print(sys.argv[3:])")
+    program.write_text("import sys; print(sys.argv[1:])")
     folder = tmp_path / "fit"
     run(folder, "--model.dropout=0.5")
     root = f"--trainer.default_root_dir={folder}"
@@ -112,8 +114,8 @@ def test_ctrl_c_does_not_reach_the_fits_on_windows(
         ("print('error: too few images', 'then more', sep='\\n'); exit(1)", "too few images"),
         ("raise RuntimeError('no idea')", "RuntimeError: no idea"),
         ("exit(3)", "exit status 3"),
-        ("import os; os.kill(os.getpid(), 15)", "killed by SIGTERM"),
-        ("import os; os.kill(os.getpid(), 9)", "killed by SIGKILL, perhaps out of memory"),
+        pytest.param("import os; os.kill(os.getpid(), 15)", "killed by SIGTERM", marks=POSIX),
+        pytest.param("import os; os.kill(os.getpid(), 9)", "killed by SIGKILL, perh", marks=POSIX),
     ],
 )
 def test_reason_of_a_failure(tmp_path: Path, program: Path, code: str, reason: str) -> None:
@@ -121,6 +123,7 @@ def test_reason_of_a_failure(tmp_path: Path, program: Path, code: str, reason: s
     assert run(tmp_path / "fit").describe_failure().startswith(reason)
 
 
+@POSIX
 def test_a_process_that_ignores_sigterm_is_killed(
     tmp_path: Path, program: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -152,6 +155,7 @@ def test_waits_until_the_process_of_an_earlier_sweep_has_ended(
     assert run(tmp_path / "fit").exit_code() == 0
 
 
+@POSIX
 def test_the_process_of_a_fit_ends_when_its_input_is_closed() -> None:
     process = subprocess.Popen(
         [sys.executable, "-c", WAIT], stdin=subprocess.PIPE, stdout=subprocess.PIPE

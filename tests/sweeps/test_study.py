@@ -8,6 +8,7 @@ from typing import Any
 
 import optuna
 import pytest
+from command_line import POSIX
 from filelock import FileLock
 from optuna.exceptions import StorageInternalError
 from optuna.trial import TrialState, create_trial
@@ -171,6 +172,7 @@ def count_up(folder: Path) -> None:
         study.add_trial(create_trial(value=1.0))
 
 
+@POSIX
 def test_processes_append_to_the_journal_at_the_same_time(tmp_path: Path) -> None:
     folder = tmp_path / "sweep"
     study = open_study(folder)

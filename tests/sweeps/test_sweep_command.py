@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 import yaml
-from command_line import RUN_FILES, SHORT, config, fail, names
+from command_line import RUN_FILES, SHORT, config, fail, names, slashes
 from events import hparam_columns, scalars
 from filelock import FileLock, Timeout
 from simulated_fit import simulate_fits
@@ -103,7 +103,7 @@ def test_a_complete_sweep_prints_its_results_again(
     folder, cli = swept
     monkeypatch.chdir(folder.parents[2])
     assert main(["sweep", "--config", "rates.yaml"]).results == cli.results
-    out = capsys.readouterr().out
+    out = slashes(capsys.readouterr().out)
     assert "was trained again with seed 1 and tested once: test/acc" in out
     assert "Sweep folder: lightning_logs/sweeps/rates" in out
 
