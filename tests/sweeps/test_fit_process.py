@@ -21,13 +21,13 @@ COMMAND = FitCommand(("m", "d"), "data: {}", jobs=1)
 
 
 @pytest.fixture
-def program(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
+def program(monkeypatch: pytest.MonkeyPatch, workdir: Path) -> Path:
     """A module that is executed in place of the fits."""
-    module = tmp_path / "path" / "mnist_lightning" / "sweeps" / "trial.py"
+    module = workdir / "path" / "mnist_lightning" / "sweeps" / "trial.py"
     module.parent.mkdir(parents=True)
     for folder in module.parents[:2]:
         (folder / "__init__.py").touch()
-    monkeypatch.syspath_prepend(tmp_path / "path")
+    monkeypatch.syspath_prepend(workdir / "path")
     return module
 
 
@@ -136,6 +136,7 @@ def test_a_process_that_ignores_sigterm_is_killed(
     )
     process = FitProcess(tmp_path / "fit", COMMAND, [], slot=0)
     while "ready" not in (tmp_path / "fit" / "output.txt").read_text():
+        assert process.exit_code() is None
         time.sleep(0.01)
     process.stop()
     assert process.exit_code() == -signal.SIGKILL
