@@ -34,6 +34,10 @@ if sys.platform == "darwin":  # for the virtual machines of GitHub's workflows
     os.environ.setdefault("DISABLE_MPS", "1")  # they have a GPU without memory
     os.environ.setdefault("GLOO_SOCKET_IFNAME", "lo0")  # looking up their name takes 35 s
 
+# Several workers of pytest-xdist share the cores. Processes that tests start inherit the variable.
+torch.set_num_threads(1)
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
 MNIST_MIRRORS = os.environ.pop("MNIST_MIRRORS", "")  # visible only to tests that request it
 
 

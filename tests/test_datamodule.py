@@ -120,6 +120,7 @@ def test_training_and_validation_images_share_memory(sample: MNISTDataModule) ->
     assert not {*train.indices.tolist()} & {*val.indices.tolist()}
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="requires Linux")
 def test_reading_holds_the_images_once(tmp_path: Path, files: Files) -> None:
     """At no time do the files take more memory than their size, as for 60,000 images."""

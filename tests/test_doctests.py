@@ -10,7 +10,7 @@ import pytest
 import mnist_lightning
 
 MODULES = [
-    info.name
+    pytest.param(info.name, marks=pytest.mark.slow if info.name.endswith(".sweeps") else ())
     for info in pkgutil.walk_packages(mnist_lightning.__path__, "mnist_lightning.")
     if not info.name.endswith("__main__")
 ]

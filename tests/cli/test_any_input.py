@@ -191,6 +191,7 @@ command_lines = given(
 quick = settings(deadline=None, suppress_health_check=[*HealthCheck])
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("folder")
 @settings(quick, max_examples=40)
 @command_lines

@@ -117,6 +117,7 @@ def weights(path: Path) -> dict[str, Any]:
     return found
 
 
+@pytest.mark.slow
 def test_counts_each_image_once(tmp_path: Path) -> None:
     odd = "--data.val_fraction=0.20025"  # 801 images
     metrics(tmp_path, "fit", *SHORT, "--trainer.max_epochs=1")
@@ -128,6 +129,7 @@ def test_counts_each_image_once(tmp_path: Path) -> None:
         assert two[f"{part}/loss"] == pytest.approx(one[f"{part}/loss"], abs=1e-5)
 
 
+@pytest.mark.slow
 def test_all_processes_test_the_best_epoch(tmp_path: Path) -> None:
     epochs = [
         "--trainer.max_epochs=3",
@@ -139,6 +141,7 @@ def test_all_processes_test_the_best_epoch(tmp_path: Path) -> None:
     assert two["test/loss"] == pytest.approx(one["test/loss"], abs=1e-5)
 
 
+@pytest.mark.slow
 def test_gradients_are_those_of_the_complete_batch(tmp_path: Path) -> None:
     run(tmp_path, STEP)
     batches = [torch.load(tmp_path / f"batch_{rank}.pt", weights_only=True) for rank in (0, 1)]
@@ -154,6 +157,7 @@ def test_gradients_are_those_of_the_complete_batch(tmp_path: Path) -> None:
         torch.testing.assert_close(found[name], gradient, rtol=0, atol=1e-6)
 
 
+@pytest.mark.slow
 def test_only_the_first_process_writes_and_runs_resume_exactly(tmp_path: Path) -> None:
     undisturbed, interrupted = tmp_path / "undisturbed", tmp_path / "interrupted"
     for folder in (undisturbed, interrupted):
@@ -185,6 +189,7 @@ def mnist_server(server: Server, mnist_mirror: str) -> Server:
     return server
 
 
+@pytest.mark.slow
 def test_only_one_process_downloads(tmp_path: Path, mnist_server: Server) -> None:
     args = ["--data.source=mnist", f"--data.mirrors={mnist_server.url}", "--trainer.max_epochs=1"]
     run(tmp_path, SCRIPT, "fit", *args, *TWO, "--trainer.limit_train_batches=2")
@@ -239,6 +244,7 @@ def test_sigterm_does_not_wait_for_the_other_process(tmp_path: Path) -> None:
     assert err.count("error") == err.count("error: stopped by SIGTERM\n") == 1
 
 
+@pytest.mark.slow
 def test_processes_that_cannot_connect_are_all_ended(tmp_path: Path) -> None:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
@@ -344,6 +350,7 @@ def test_killing_one_machine_ends_the_other(tmp_path: Path, rank: int) -> None:
     assert (tmp_path / "lightning_logs" / "version_0" / "results.json").exists()
 
 
+@pytest.mark.slow
 def test_batch_size_must_be_divisible_by_the_number_of_processes(tmp_path: Path) -> None:
     process = start(tmp_path, SCRIPT, "fit", *SHORT, *TWO, "--data.batch_size=101")
     _, err = process.communicate(timeout=120)

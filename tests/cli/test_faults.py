@@ -36,6 +36,7 @@ def _read_only(self: Path, *args: Any, **kwargs: Any) -> Any:
 Path_open = Path.open
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("what", "fault", "why"),
     [
@@ -121,6 +122,7 @@ def test_checkpoint_is_committed_after_its_epoch_is_logged(
     assert [name for name in named if name.endswith(".ckpt")] == ["best.ckpt", "last.ckpt"]
 
 
+@pytest.mark.slow
 @POSIX
 def test_full_disk_stops_a_run_in_one_sentence(workdir: Path) -> None:
     # Room for a checkpoint, but not for the event file, which a thread of TensorBoard writes.
@@ -303,6 +305,7 @@ def test_unexpected_errors_keep_their_traceback(
         main(["fit", *SHORT])
 
 
+@pytest.mark.slow
 def test_checkpoint_cannot_import_a_class(
     trained: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -324,6 +327,7 @@ def test_checkpoint_cannot_import_a_class(
     assert "planted" not in sys.modules
 
 
+@pytest.mark.slow
 @POSIX
 def test_closed_output_pipe_is_one_sentence(workdir: Path) -> None:
     fit = " ".join(command("fit", *SHORT))
@@ -341,6 +345,7 @@ def test_closed_output_pipe_is_one_sentence(workdir: Path) -> None:
     assert "Traceback" not in done.stderr
 
 
+@pytest.mark.slow
 def test_unwritable_home_and_temporary_folder_do_not_prevent_a_run(workdir: Path) -> None:
     folders = dict.fromkeys(("HOME", "MPLCONFIGDIR", "TMPDIR", "XDG_CACHE_HOME"), "/proc/none")
     done = subprocess.run(

@@ -451,6 +451,7 @@ def test_starts_from_the_pretrained_weights(
     assert (workdir / "lightning_logs" / "version_1" / "results.json").exists()
 
 
+@pytest.mark.slow
 def test_augmentation_and_batch_norm_are_options(workdir: Path) -> None:
     short = ["--data.source=sample", "--trainer.max_epochs=1", "--trainer.limit_train_batches=2"]
     options = ["--data.augment=mnist_lightning.RandomDistortion", "--data.augment.rotation=7"]

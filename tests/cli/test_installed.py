@@ -28,6 +28,7 @@ def test_console_script_runs_the_command_line(
         run()
 
 
+@pytest.mark.slow
 def test_wheel_contains_the_recipes_and_runs_them_from_any_folder(tmp_path: Path) -> None:
     build = [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", str(tmp_path)]
     subprocess.run(build, cwd=ROOT, capture_output=True, check=True)

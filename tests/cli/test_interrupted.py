@@ -176,6 +176,7 @@ def resume(folder: Path) -> None:
     assert "Traceback" not in err
 
 
+@pytest.mark.slow
 def test_killed_run_resumes_to_the_same_result(
     tmp_path: Path, undisturbed: tuple[dict[str, Any], int, float]
 ) -> None:
@@ -188,6 +189,7 @@ def test_killed_run_resumes_to_the_same_result(
     assert differences(expected, outcome(tmp_path)) == []
 
 
+@pytest.mark.slow
 def test_checkpoint_is_committed_when_its_epoch_can_be_read(
     workdir: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -214,6 +216,7 @@ def test_checkpoint_is_committed_when_its_epoch_can_be_read(
     assert last == {name: at for name, at in steps(run).items() if name not in of_the_test}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("signum", "code", "message"),
     [
@@ -252,6 +255,7 @@ def test_stopped_run_draws_its_figures_and_can_be_resumed(
     assert differences(expected, found) == []
 
 
+@pytest.mark.slow
 def test_run_in_a_terminal_that_closes_can_be_resumed(tmp_path: Path) -> None:
     import fcntl
     import pty
@@ -284,6 +288,7 @@ def test_run_in_a_terminal_that_closes_can_be_resumed(tmp_path: Path) -> None:
     assert (run / "results.json").exists()
 
 
+@pytest.mark.slow
 def test_nohup_continues_after_the_terminal_is_closed(tmp_path: Path) -> None:
     args = ["nohup", sys.executable, "-m", "mnist_lightning", *FIT]
     process = subprocess.Popen(args, cwd=tmp_path, stdout=subprocess.PIPE, text=True)
@@ -293,6 +298,7 @@ def test_nohup_continues_after_the_terminal_is_closed(tmp_path: Path) -> None:
     assert process.returncode == 0
 
 
+@pytest.mark.slow
 def test_suspended_run_continues_to_the_same_result(
     tmp_path: Path, undisturbed: tuple[dict[str, Any], int, float]
 ) -> None:
@@ -309,6 +315,7 @@ def test_suspended_run_continues_to_the_same_result(
     assert differences(expected, outcome(tmp_path)) == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("signum", [signal.SIGINT, signal.SIGTERM])
 def test_stalled_download_can_be_stopped(tmp_path: Path, signum: signal.Signals) -> None:
     with socket.create_server(("127.0.0.1", 0)) as silent:

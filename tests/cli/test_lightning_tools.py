@@ -12,6 +12,8 @@ from mnist_lightning import MNISTClassifier
 from mnist_lightning.callbacks.save_history import read_history
 from mnist_lightning.cli import main
 
+pytestmark = pytest.mark.slow
+
 RUN = Path("lightning_logs", "version_0")
 SAMPLE = ["--data.source=sample"]
 RATE_FINDER = [

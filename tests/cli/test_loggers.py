@@ -16,6 +16,8 @@ from typing_extensions import override
 
 from mnist_lightning.cli import main
 
+pytestmark = pytest.mark.slow
+
 FIGURES = {
     "confusion matrix, test",
     "confusion matrix, validation",

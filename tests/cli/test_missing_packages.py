@@ -53,6 +53,7 @@ def test_callbacks_name_their_package(
     assert "`DeviceStatsMonitor` cannot log CPU stats" in message
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("workdir")
 def test_output_escapes_what_its_encoding_lacks() -> None:
     paper = Image.new("L", (200, 200), 255)
@@ -74,6 +75,7 @@ def test_output_escapes_what_its_encoding_lacks() -> None:
     assert "семь.png,1," in path.read_text(encoding="utf-8")
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("workdir")
 def test_a_sweep_prints_without_unicode() -> None:
     process = subprocess.run(

@@ -70,6 +70,7 @@ def test_plateau_monitors_the_validation_loss(workdir: Path, args: list[str]) ->
     assert cli.trainer.optimizers[0].param_groups[0]["lr"] == pytest.approx(1e-5)  # reduced twice
 
 
+@pytest.mark.slow
 def test_sharpness_aware_optimizer_logs_the_loss_at_the_weights(workdir: Path) -> None:
     sam = ["--optimizer=mnist_lightning.sam.SharpnessAwareAdamW", "--optimizer.radius=0.05"]
     adam = ["--optimizer.dict_kwargs.lr=0.001", "--optimizer.dict_kwargs.eps=1e-7"]
@@ -163,6 +164,7 @@ def test_schedule_of_a_model_is_not_combined_with_another_one(
     assert "Scheduled.configure_optimizers returns more than an" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_resumed_run_keeps_its_optimizer(workdir: Path, capsys: pytest.CaptureFixture[str]) -> None:
     main(["fit", *SHORT, *MOMENTUM, *STEPS])
     last = ["--ckpt_path=last", "--trainer.max_epochs=2"]
@@ -193,6 +195,7 @@ PLATEAU = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("options", [[*MOMENTUM, *STEPS], PLATEAU])
 def test_resumed_run_equals_an_uninterrupted_one(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, options: list[str]

@@ -10,6 +10,8 @@ from mirror import Files
 
 from mnist_lightning.cli import main
 
+pytestmark = pytest.mark.slow
+
 FIT = ["fit", "--data.data_dir=.", "--data.dataset=EMNIST", "--trainer.max_epochs=1"]
 
 

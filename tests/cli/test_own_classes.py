@@ -38,6 +38,7 @@ def run_file(project: Path, *args: str) -> str:
     return process.stdout
 
 
+@pytest.mark.slow
 def test_runs_from_another_folder(project: Path) -> None:
     out = run_file(project, "fit", *SHORT, "--model.momentum=0.8")
     assert "on Shapes: 100 images for training, 100 for validation" in out
@@ -46,6 +47,7 @@ def test_runs_from_another_folder(project: Path) -> None:
     assert names(folder) >= {"config.yaml", "history.csv", "results.json", *FIGURE_FILES}
 
 
+@pytest.mark.slow
 def test_help_and_hints_name_the_program(project: Path) -> None:
     assert run_file(project, "--help").startswith("usage: python shapes.py COMMAND [options]")
     assert "    python shapes.py fit --ckpt_path last" in run_file(project, "fit", "--help")

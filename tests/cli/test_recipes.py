@@ -83,6 +83,7 @@ def test_package_folder_is_used_before_the_folder_of_a_clone(
         assert batch_size(capsys, "fit", "--config=gpu") == size
 
 
+@pytest.mark.slow
 def test_run_of_a_recipe_is_resumed_and_tested_without_it(workdir: Path) -> None:
     main(["fit", "--config", "quick", "--trainer.max_epochs=1"])
     run = workdir / "lightning_logs" / "version_0"

@@ -16,6 +16,8 @@ from mnist_lightning.cli import MNISTCLI, main
 from mnist_lightning.cli.session import Session
 from mnist_lightning.runs.folder import Run
 
+pytestmark = pytest.mark.slow
+
 
 def test_last_resumes_in_the_same_run_folder(trained: Path) -> None:
     run = trained / "lightning_logs" / "version_0"

@@ -80,6 +80,7 @@ def test_requeued_job_resumes_its_run(tmp_path: Path, monkeypatch: pytest.Monkey
     assert names(folder / "lightning_logs") == {"version_0", "version_1"}
 
 
+@pytest.mark.slow
 def test_requeued_job_uses_the_config_of_its_run(
     workdir: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -98,6 +99,7 @@ def test_requeued_job_uses_the_config_of_its_run(
     assert names(run.parent) == {"version_0"}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "variables",
     [

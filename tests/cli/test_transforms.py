@@ -23,6 +23,7 @@ def degrees_of(augment: nn.Module | None) -> Any:
     return augment.degrees
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "value",
     ["10", "10.0", "1e1", "[-10, 10]", "[-10.0,10]"],
@@ -59,6 +60,7 @@ def test_transforms_are_options(workdir: Path, options: str) -> None:
     main(["fit", "--trainer.fast_dev_run=1", "--data.source=sample", *options.split()])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "options",
     [
@@ -190,6 +192,7 @@ class OneChannel(nn.Module):
         return logits
 
 
+@pytest.mark.slow
 def test_networks_of_torchvision(workdir: Path, capsys: pytest.CaptureFixture[str]) -> None:
     network = [f"--model.network={__name__}.OneChannel"]
     cli = main(["fit", *SHORT, "--trainer.limit_val_batches=1", *network])

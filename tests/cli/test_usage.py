@@ -153,6 +153,7 @@ def test_checks_mirrors_in_the_environment(
     assert (code, line.split(";")[0]) == (2, "error: MNIST_MIRRORS is 'somewhere'")
 
 
+@pytest.mark.slow
 def test_runs_as_a_module_with_quiet_output(workdir: Path) -> None:
     done = subprocess.run(
         command("fit", *SHORT), capture_output=True, text=True, check=True, env=environment()

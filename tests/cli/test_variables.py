@@ -134,6 +134,7 @@ def test_error_about_an_argument_names_the_argument(
     assert line == "error: --trainer.max_epochs is 'many'; it must be int"
 
 
+@pytest.mark.slow
 @pytest.mark.skipif("not __import__('torch').distributed.is_available()")
 def test_distributed_processes_use_the_same_variables(workdir: Path) -> None:
     variables = {

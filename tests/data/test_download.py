@@ -77,6 +77,7 @@ def with_a_bit_flipped(handler: BaseHTTPRequestHandler) -> None:
     sending(gzip.compress(header + images.numpy().tobytes()))(handler)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("answer", "reason"),
     [
@@ -165,6 +166,7 @@ def trickling_headers(handler: BaseHTTPRequestHandler) -> None:
         handler.wfile.write(b"H")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("answer", [silent, trickling, trickling_headers])
 def test_abandons_a_mirror_that_stalls(
     tmp_path: Path,

@@ -144,6 +144,7 @@ def emnist(monkeypatch: pytest.MonkeyPatch) -> bytes:
     return archive
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("split", torchvision.datasets.EMNIST.splits)
 def test_downloads_and_reads_every_split_of_emnist(
     split: Any, tmp_path: Path, server: Server, emnist: bytes, monkeypatch: pytest.MonkeyPatch

@@ -53,6 +53,7 @@ def test_names_a_damaged_file_and_downloads_it_again(
     check_that_the_damaged_file_is_downloaded(path, files, server)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "damage",
     [

@@ -30,6 +30,8 @@ from mnist_lightning.figures.sweep import (
     plot_trials,
 )
 
+pytestmark = pytest.mark.slow
+
 CLASS_NAMES = {
     "digits": tuple("0123456789"),
     "clothes": ("T-shirt/top", "Trouser", "Ankle boot", *(f"Garment {i}" for i in range(7))),

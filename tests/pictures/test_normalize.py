@@ -25,6 +25,7 @@ def model() -> MNISTClassifier:
     return MNISTClassifier.from_pretrained()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", KINDS)
 def test_reads_digits_in_all_kinds_of_pictures(
     kind: str, model: MNISTClassifier, sample: MNISTDataModule
@@ -35,6 +36,7 @@ def test_reads_digits_in_all_kinds_of_pictures(
     assert model.predict_images(pictures).argmax(dim=1).tolist() == labels.tolist()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("light_on_dark", [False, True])
 def test_restores_mnist_digits_from_a_canvas(light_on_dark: bool, sample: MNISTDataModule) -> None:
     rng = np.random.default_rng(1)

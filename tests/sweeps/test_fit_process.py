@@ -156,6 +156,7 @@ def test_waits_until_the_process_of_an_earlier_sweep_has_ended(
     assert run(tmp_path / "fit").exit_code() == 0
 
 
+@pytest.mark.slow
 @POSIX
 def test_the_process_of_a_fit_ends_when_its_input_is_closed() -> None:
     process = subprocess.Popen(

@@ -46,6 +46,7 @@ def swept(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, SweepCLI]:
     return root / "lightning_logs" / "sweeps" / "rates", cli
 
 
+@pytest.mark.slow
 def test_each_trial_is_a_run_like_any_other(swept: tuple[Path, SweepCLI]) -> None:
     folder, cli = swept
     run = folder / f"trial_{cli.results['trial']:04d}" / "repeat_0/lightning_logs/version_0"
@@ -64,6 +65,7 @@ def test_each_trial_is_a_run_like_any_other(swept: tuple[Path, SweepCLI]) -> Non
     assert hparam_columns(folder)[0] == "seed"
 
 
+@pytest.mark.slow
 def test_a_trial_that_fails_has_its_reason(swept: tuple[Path, SweepCLI]) -> None:
     folder, _ = swept
     table = (folder / "trials.csv").read_text()
@@ -71,6 +73,7 @@ def test_a_trial_that_fails_has_its_reason(swept: tuple[Path, SweepCLI]) -> None
     assert "--model.learning_rate is -1.0; it must be above 0" in table
 
 
+@pytest.mark.slow
 def test_the_best_setting_is_tested_once(swept: tuple[Path, SweepCLI]) -> None:
     folder, cli = swept
     (final,) = folder.glob("final_*")
@@ -82,6 +85,7 @@ def test_the_best_setting_is_tested_once(swept: tuple[Path, SweepCLI]) -> None:
     assert json.loads((folder / "results.json").read_text()) == cli.results
 
 
+@pytest.mark.slow
 def test_best_yaml_is_a_recipe(swept: tuple[Path, SweepCLI]) -> None:
     folder, _ = swept
     recipe = yaml.safe_load((folder / "best.yaml").read_text())
@@ -95,6 +99,7 @@ def test_best_yaml_is_a_recipe(swept: tuple[Path, SweepCLI]) -> None:
     assert caught.value.code == 0
 
 
+@pytest.mark.slow
 def test_a_complete_sweep_prints_its_results_again(
     swept: tuple[Path, SweepCLI],
     monkeypatch: pytest.MonkeyPatch,
@@ -135,6 +140,7 @@ def test_invalid_usage(
     assert not list(workdir.glob("lightning_logs/sweeps/*"))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "space",
     [
@@ -240,6 +246,7 @@ def test_without_optuna(
     )
 
 
+@pytest.mark.slow
 def test_the_package_does_not_import_optuna() -> None:
     code = "import sys, mnist_lightning; print('optuna' in sys.modules)"
     process = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
@@ -276,6 +283,7 @@ if __name__ == "__main__":
 """
 
 
+@pytest.mark.slow
 def test_classes_of_a_program(workdir: Path) -> None:
     (workdir / "programs").mkdir()
     (workdir / "programs" / "momentum.py").write_text(PROGRAM)
