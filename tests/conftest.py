@@ -48,7 +48,7 @@ def _no_stray_files() -> Iterator[None]:
     before = set(folder.iterdir())
     yield
     assert Path.cwd() == folder, "the test changed the working directory"
-    ignored = {".pytest_cache", ".mypy_cache", ".ruff_cache"}
+    ignored = {".hypothesis", ".mypy_cache", ".pytest_cache", ".ruff_cache"}
     stray = {path for path in set(folder.iterdir()) - before if path.name not in ignored}
     assert not stray
 
