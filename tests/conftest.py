@@ -34,6 +34,15 @@ if sys.platform == "darwin":  # for the virtual machines of GitHub's workflows
     os.environ.setdefault("DISABLE_MPS", "1")  # they have a GPU without memory
     os.environ.setdefault("GLOO_SOCKET_IFNAME", "lo0")  # looking up their name takes 35 s
 
+
+@pytest.hookimpl(optionalhook=True)  # of pytest-xdist
+def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
+    """Returns the number of workers; 0 for sets of tests that measure times or share a device."""
+    if config.option.markexpr in ("browser", "gpu", "long", "notebook"):
+        return 0
+    return min(4, os.cpu_count() or 1)
+
+
 # Several workers of pytest-xdist share the cores. Processes that tests start inherit the variable.
 torch.set_num_threads(1)
 os.environ.setdefault("OMP_NUM_THREADS", "1")

@@ -97,6 +97,19 @@ def test_readme_begins_with_the_two_commands() -> None:
     assert second[2:] == ("sh", 'pip install ".[test]" && pytest\n')
 
 
+def test_each_file_of_tests_is_described_by_its_docstring() -> None:
+    folder = ROOT / "tests"
+    text = (folder / "README.md").read_text("utf-8")
+    described = re.findall(r"^\| `(\S+\.py)` \| (.+) \|$", text, re.MULTILINE)
+    docstrings = [
+        (path.relative_to(folder).as_posix(), path.read_text("utf-8")[3:].partition("\n")[0])
+        for path in sorted(folder.rglob("test_*.py"), key=lambda path: path.as_posix())
+    ]
+    assert described == [
+        (name, docstring.removesuffix('"""').replace("``", "`")) for name, docstring in docstrings
+    ]
+
+
 def test_every_kind_of_block_is_tested() -> None:
     assert {block.language for block in BLOCKS} == {"python", "sh", "yaml"}
 
@@ -279,6 +292,7 @@ def check_pytest(words: list[str]) -> None:
     """Checks that pytest's markers and paths exist."""
     parser = ArgumentParser()
     parser.add_argument("-m", default="browser")
+    parser.add_argument("-n", type=int)
     parser.add_argument("--basetemp")
     parser.add_argument("paths", nargs="*", type=Path)
     options: Namespace = parser.parse_args(words)
