@@ -14,6 +14,7 @@ from optuna.exceptions import ExperimentalWarning, StorageInternalError
 from optuna.storages import BaseStorage, JournalStorage, RDBStorage, get_storage
 from optuna.storages.journal import JournalFileBackend, JournalFileOpenLock, JournalRedisBackend
 from sqlalchemy.exc import ArgumentError, DBAPIError, SQLAlchemyError
+from sqlalchemy.pool import NullPool
 from typing_extensions import override
 
 from mnist_lightning.errors import InvalidArgumentError, UserError
@@ -105,13 +106,15 @@ def open_storage(url: str | None, journal: Path) -> BaseStorage:
 
 
 def _open_database(url: str) -> BaseStorage:
+    # A pool would keep connections open until the garbage is collected.
+    options = {"poolclass": NullPool} if url.startswith("sqlite") else {}
     # Creating the tables fails while another process creates them.
     for _ in range(OPEN_ATTEMPTS - 1):
         try:
-            return get_storage(RDBStorage(url))
+            return get_storage(RDBStorage(url, options))
         except DBAPIError:
             time.sleep(SECONDS_BETWEEN_ATTEMPTS)
-    return get_storage(RDBStorage(url))
+    return get_storage(RDBStorage(url, options))
 
 
 @contextmanager
