@@ -11,6 +11,7 @@ import pytest
 from command_line import POSIX
 from filelock import FileLock
 from optuna.exceptions import StorageInternalError
+from optuna.study import StudyDirection
 from optuna.trial import TrialState, create_trial
 
 from mnist_lightning.errors import UserError
@@ -81,6 +82,15 @@ def test_a_trial_of_another_folder_is_not_claimed(tmp_path: Path) -> None:
     claim(studies[0]).release()
     assert claim(studies[1]).number == 1
     assert claim(studies[0]).number == 0
+
+
+@pytest.mark.skipif(not Path("/proc/self/fd").exists(), reason="requires Linux")
+def test_a_database_in_a_file_is_closed_after_use(tmp_path: Path) -> None:
+    path = tmp_path / "sweep.db"
+    database = open_storage(f"sqlite:///{path}", tmp_path)
+    database.create_new_study([StudyDirection.MAXIMIZE])
+    assert path.exists()
+    assert not [link for link in Path("/proc/self/fd").iterdir() if link.resolve() == path]
 
 
 def test_a_new_trial_does_not_use_the_folder_of_another_sweep(tmp_path: Path) -> None:
