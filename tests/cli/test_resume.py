@@ -1,4 +1,4 @@
-"""Resuming a run with ``fit --ckpt_path``."""
+"""Resuming a run with the option ``--ckpt_path``."""
 
 import os
 from pathlib import Path
