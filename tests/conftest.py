@@ -47,7 +47,13 @@ def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
 torch.set_num_threads(1)
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
-MNIST_MIRRORS = os.environ.pop("MNIST_MIRRORS", "")  # visible only to tests that request it
+MNIST_MIRRORS = os.environ.get("MNIST_MIRRORS", "")
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _no_mirrors() -> None:
+    """Hides the mirror from tests that do not request it; workers of pytest-xdist inherit it."""
+    os.environ.pop("MNIST_MIRRORS", None)
 
 
 @pytest.fixture(autouse=True)
