@@ -50,18 +50,16 @@ def test_an_error_names_the_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     assert caught_full_disk.value.filename == str(tmp_path / "file")
 
 
-class BusyFile:
-    """Refuses to rename files for some time, as Windows does while they are scanned."""
+def refuse_renames(monkeypatch: pytest.MonkeyPatch, times: int) -> None:
+    """Makes renaming fail at first, as on Windows while a virus scanner has the file open."""
+    replace, refusals = Path.replace, iter(range(times))
 
-    def __init__(self, refusals: int) -> None:
-        self.refusals = refusals
-        self._replace = Path.replace
-
-    def __call__(self, source: Path, target: Path) -> Path:
-        self.refusals -= 1
-        if self.refusals >= 0:
+    def replace_later(source: Path, target: Path) -> Path:
+        if next(refusals, None) is not None:
             raise PermissionError(errno.EACCES, "Access is denied", str(source))
-        return self._replace(source, target)
+        return replace(source, target)
+
+    monkeypatch.setattr(Path, "replace", replace_later)
 
 
 @pytest.fixture
@@ -77,8 +75,7 @@ def test_a_refused_rename_is_repeated(
 ) -> None:
     path = tmp_path / "file"
     path.write_bytes(b"before")
-    busy = BusyFile(refusals=3)
-    monkeypatch.setattr(Path, "replace", lambda source, target: busy(source, target))
+    refuse_renames(monkeypatch, times=3)
     write_atomically(path, b"after")
     assert path.read_bytes() == b"after"
     assert list(tmp_path.iterdir()) == [path]
@@ -90,8 +87,7 @@ def test_a_rename_that_is_refused_for_a_second_is_an_error(
 ) -> None:
     path = tmp_path / "file"
     path.write_bytes(b"before")
-    busy = BusyFile(refusals=1000)
-    monkeypatch.setattr(Path, "replace", lambda source, target: busy(source, target))
+    refuse_renames(monkeypatch, times=1000)
     with pytest.raises(PermissionError) as caught:
         write_atomically(path, b"after")
     assert caught.value.filename == str(path)

@@ -174,6 +174,15 @@ def test_deleted_folder_stops_a_run_in_one_sentence(
     assert not (workdir / "project" / "lightning_logs").exists()
 
 
+def refuse_locks(monkeypatch: pytest.MonkeyPatch, code: int) -> None:
+    """Makes locking fail, as on a file system without locks."""
+
+    def flock(descriptor: int, operation: int) -> None:
+        raise OSError(code, os.strerror(code))
+
+    monkeypatch.setattr("fcntl.flock", flock)
+
+
 @POSIX
 @pytest.mark.parametrize("code", [errno.ENOLCK, errno.EOPNOTSUPP])
 @pytest.mark.parametrize("args", [["fit"], ["sweep", "--space={model.dropout: [0.1]}"]])
@@ -184,10 +193,7 @@ def test_file_system_without_locks_is_one_sentence(
     code: int,
     args: list[str],
 ) -> None:
-    def flock(descriptor: int, operation: int) -> None:
-        raise OSError(code, os.strerror(code))
-
-    monkeypatch.setattr("fcntl.flock", flock)
+    refuse_locks(monkeypatch, code)
     status, line = fail(capsys, *args, *SHORT)
     assert status == 1
     assert line == (
@@ -201,10 +207,7 @@ def test_file_system_without_locks_is_one_sentence(
 def test_data_are_downloaded_to_a_file_system_without_locks(
     workdir: Path, monkeypatch: pytest.MonkeyPatch, files: Files, server: Server
 ) -> None:
-    def flock(descriptor: int, operation: int) -> None:
-        raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
-
-    monkeypatch.setattr("fcntl.flock", flock)
+    refuse_locks(monkeypatch, errno.ENOLCK)
     server.serve(files.content)
     data = MNISTDataModule(source="mnist", mirrors=server.url)
     data.prepare_data()
