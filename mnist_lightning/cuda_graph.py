@@ -1,5 +1,6 @@
 """Training steps as CUDA graphs."""
 
+from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Callable, Iterable
 from typing import Any, NamedTuple
@@ -13,7 +14,7 @@ from typing_extensions import override
 WARM_UP_STEPS = 3  # in which libraries initialize themselves
 
 
-class CUDAGraphModule(LightningModule):
+class CUDAGraphModule(LightningModule, ABC):
     """A LightningModule that can compute loss and gradients by replaying a CUDA graph.
 
     Python starts the kernels of a small network more slowly than a GPU executes them. A graph
@@ -27,12 +28,12 @@ class CUDAGraphModule(LightningModule):
     cuda_graph = False
     _captured_step: "CapturedStep | None" = None
 
+    @abstractmethod
     def compute(self, *batch: Any, **kwargs: Any) -> tuple[Tensor, ...]:
         """Returns the loss and other tensors for a batch.
 
         It must execute the same operations each time, and must not read values back.
         """
-        raise NotImplementedError
 
     def compute_or_replay(self, *batch: Tensor) -> tuple[Tensor, ...]:
         """Returns the tensors of ``compute``, valid until the next step."""

@@ -1,6 +1,7 @@
 """The base class of callbacks that plot predictions for validation and test images."""
 
 import logging
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
@@ -24,7 +25,7 @@ from mnist_lightning.figures.publish import is_dry_run
 log = logging.getLogger(__name__)
 
 
-class EvaluationFigure(EndOfFitCallback):
+class EvaluationFigure(EndOfFitCallback, ABC):
     """Plots the predictions for the validation images, and later for the test images.
 
     Batches must begin with images and integer labels. The logits ``(N, num_classes)`` are the
@@ -56,10 +57,11 @@ class EvaluationFigure(EndOfFitCallback):
         self._image_shape: torch.Size | None = None
         self._last_warning = ""
 
+    @abstractmethod
     def reset(self) -> None:
         """Discards what was collected, but not what was gathered, which may still be drawn."""
-        raise NotImplementedError
 
+    @abstractmethod
     def collect(self, images: Tensor, labels: Tensor, logits: Tensor) -> None:
         """Stores what the figure requires from a batch.
 
@@ -68,14 +70,13 @@ class EvaluationFigure(EndOfFitCallback):
             labels: int64 ``(N,)``; the value ``num_classes`` marks an image without a valid label.
             logits: float32 ``(N, num_classes)``.
         """
-        raise NotImplementedError
 
     def gather(self, pl_module: LightningModule) -> None:
         """Combines what all processes collected; every process calls it."""
 
+    @abstractmethod
     def draw(self, trainer: Trainer, title: str) -> Figure:
         """Draws what was gathered."""
-        raise NotImplementedError
 
     @override
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:

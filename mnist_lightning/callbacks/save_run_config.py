@@ -14,7 +14,6 @@ from lightning.pytorch.utilities.parsing import lightning_setattr
 from typing_extensions import override
 
 from mnist_lightning.datamodule import MNISTDataModule
-from mnist_lightning.errors import UserError
 from mnist_lightning.files import write_atomically
 from mnist_lightning.runs.tensorboard import EpochTensorBoardLogger
 
@@ -133,10 +132,6 @@ class SaveRunConfig(SaveConfigCallback):
     @override
     def save_config(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         path = self._folder / self.config_filename
-        if path.exists() and not self.overwrite:
-            raise UserError(
-                f"{path} belongs to another run; choose another --trainer.logger.save_dir"
-            )
         path.parent.mkdir(parents=True, exist_ok=True)
         self._write_config()
 

@@ -144,9 +144,15 @@ def _class_problem(option: str, message: str) -> str | None:
     """
     if problem := re.search(r"Problem with given class_path '(.+?)':\s+(.+)", message):
         return f"--{option}: cannot import {problem[1]}: {problem[2]}"
+    given = re.search(r"Given value: (.*)", message)
+    value = given[1] if given else ""
     if base := re.search(r"Import path does not correspond to a subclass of (\w+)", message):
-        value = re.search(r"Given value: (.*)", message)
-        return f"--{option} is {value[1] if value else ''!r}; it must be a subclass of {base[1]}"
+        return f"--{option} is {value!r}; it must be a subclass of {base[1]}"
+    if abstract := re.search(
+        r"Expected an instantiatable class, but (?:(.+) )?is abstract", message
+    ):
+        name = abstract[1] or value
+        return f"--{option} is {name!r}, an abstract class; choose one of its subclasses"
     if missing := re.search(r"- (--\w.*) (?:is|are) missing;", message):
         return f"--{option} also requires {missing[1].replace('--', f'--{option}.')}"
     if invalid := re.search(r"- --(\w.*)", message):

@@ -2,7 +2,6 @@
 
 import shutil
 from contextlib import suppress
-from itertools import count
 from pathlib import Path
 
 from filelock import FileLock, Timeout
@@ -36,23 +35,20 @@ class Run:
             UserError: If the folder cannot be created.
         """
         runs = find_runs(root)
-        for number in count(_number(runs[-1]) + 1 if runs else 0):
+        number = _number(runs[-1]) + 1 if runs else 0
+        while True:
             path = root / LOGS / f"{_PREFIX}{number}"
             try:
                 path.mkdir(parents=True)
-            except FileExistsError:
-                if path.is_dir():
-                    continue
-                raise UserError(
-                    f"cannot create the run folder {path}: a file has this name; remove the file"
-                ) from None
+            except FileExistsError:  # created by another process meanwhile
+                number += 1
             except OSError as error:
                 raise UserError(
                     f"cannot create the run folder {path} ({error.strerror}); choose another "
                     "--trainer.default_root_dir"
                 ) from error
-            break
-        return cls(path, is_new=True)
+            else:
+                return cls(path, is_new=True)
 
     @rank_zero_only
     def lock(self) -> None:

@@ -82,9 +82,9 @@ class Weights:
         """Whether the checkpoint was saved before its last epoch was complete."""
         try:
             progress = self.checkpoint["loops"]["fit_loop"]["epoch_loop.batch_progress"]
+            return progress["is_last_batch"] is False
         except (LookupError, TypeError):
             return False
-        return progress.get("is_last_batch") is False
 
     def options(self) -> dict[str, dict[str, Any]]:
         """Returns the options of ``model`` and ``data`` that belong to the weights.

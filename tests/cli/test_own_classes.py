@@ -5,12 +5,16 @@ import runpy
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
-from command_line import config, environment, names, results
+from command_line import config, environment, fail, names, results
 from drawings import FIGURE_FILES
+from typing_extensions import override
 
+from mnist_lightning import MNISTClassifier, MNISTDataModule
 from mnist_lightning.cli import main
+from mnist_lightning.data.in_memory import BatchLoader
 
 ROOT = Path(__file__).parents[2]
 SHORT = ["--trainer.max_epochs=2", "--data.num_images=100"]
@@ -25,9 +29,9 @@ def project(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def run_file(project: Path, *args: str) -> str:
+def run_file(project: Path, *args: str, program: str = "shapes.py") -> str:
     process = subprocess.run(
-        [sys.executable, "shapes.py", *args],
+        [sys.executable, *program.split(), *args],
         cwd=project,
         env={**environment(), "PYTHONPATH": str(ROOT)},
         capture_output=True,
@@ -48,9 +52,17 @@ def test_runs_from_another_folder(project: Path) -> None:
 
 
 @pytest.mark.slow
-def test_help_and_hints_name_the_program(project: Path) -> None:
-    assert run_file(project, "--help").startswith("usage: python shapes.py COMMAND [options]")
-    assert "    python shapes.py fit --ckpt_path last" in run_file(project, "fit", "--help")
+@pytest.mark.parametrize("program", ["shapes.py", "-m shapes", "-m package"])
+def test_help_and_hints_name_the_program(project: Path, program: str) -> None:
+    (project / "package").mkdir()
+    (project / "package" / "__main__.py").write_text(
+        "from mnist_lightning.cli import main\nfrom shapes import Shapes, ShapeClassifier\n"
+        "main(model_class=ShapeClassifier, datamodule_class=Shapes)\n"
+    )
+    usage = run_file(project, "--help", program=program)
+    assert usage.startswith(f"usage: python {program} COMMAND [options]")
+    help_of_fit = run_file(project, "fit", "--help", program=program)
+    assert f"    python {program} fit --ckpt_path last" in help_of_fit
 
 
 def test_resumes_and_tests(
@@ -91,3 +103,84 @@ def test_resumes_and_tests(
     with pytest.raises(SystemExit) as caught:
         main(["fit", "--data.emnist_split=letters"], **own)
     assert str(caught.value).startswith("unrecognized arguments: --data.emnist_split=letters")
+
+
+class LoadersOnly(MNISTDataModule):
+    """Has no sets of images, only loaders."""
+
+    def __init__(self, batch_size: int = 50) -> None:
+        super().__init__(source="sample", batch_size=batch_size)
+
+    @override
+    def setup(self, stage: str) -> None:
+        super().setup(stage)
+        self.loaders = [
+            BatchLoader(images, batch_size=50)
+            for images in (self.train_set, self.val_set, self.test_set)
+        ]
+        del self.train_set, self.val_set, self.test_set
+
+    @override
+    def train_dataloader(self) -> Any:
+        return self.loaders[0]
+
+    @override
+    def val_dataloader(self) -> Any:
+        return self.loaders[1]
+
+    @override
+    def test_dataloader(self) -> Any:
+        return self.loaders[2]
+
+
+def test_data_that_are_loaders_only(workdir: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    main(
+        ["fit", "--trainer.max_epochs=1", "--trainer.limit_train_batches=5"],
+        datamodule_class=LoadersOnly,
+    )
+    start, *_ = capsys.readouterr().out.splitlines()
+    assert start.startswith("Training DigitCNN (37,610 parameters, all trainable) on ")
+    assert "images for training" not in start
+    assert results(workdir / "lightning_logs" / "version_0")["epochs"] == 1
+
+
+class Demanding(MNISTClassifier):
+    """Rejects some values of its options, in different ways."""
+
+    def __init__(self, size: tuple[int, int] = (1, 1)) -> None:
+        super().__init__()
+        if size[0] < 0:
+            raise ValueError("the size is negative")
+
+
+def test_a_value_of_the_wrong_type_names_the_type(
+    workdir: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as caught:
+        main(["fit", "--model.size=[1]"], model_class=Demanding)
+    assert caught.value.code == 2
+    expected = "error: --model.size is '[1]'; it must be tuple with 2 elements\n"
+    assert capsys.readouterr().err == expected
+
+
+def test_an_error_in_a_constructor_keeps_its_traceback(workdir: Path) -> None:
+    with pytest.raises(ValueError, match="the size is negative"):
+        main(["fit", "--data.source=sample", "--model.size=[-1, 1]"], model_class=Demanding)
+    assert names(workdir) == set()
+
+
+def test_options_that_a_class_rejects_are_one_sentence(
+    workdir: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (workdir / "own_callbacks.py").write_text(
+        "from lightning.pytorch import Callback\n\n"
+        "class Halving(Callback):\n"
+        "    def __init__(self, every: int = 2):\n"
+        "        assert every > 0, 'every must be positive'\n"
+    )
+    monkeypatch.syspath_prepend(workdir)
+    callback = ["--trainer.callbacks+=own_callbacks.Halving", "--trainer.callbacks.every=0"]
+    status, message = fail(capsys, "fit", "--data.source=sample", *callback)
+    assert status == 2
+    assert message == "error: own_callbacks.Halving rejected its options: every must be positive"
+    assert not (workdir / "lightning_logs").exists()

@@ -25,6 +25,13 @@ def test_rejects_several_devices(
     assert "predict works on one device only" in line
 
 
+def test_without_any_image(trained: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    main(["predict", "--trainer.limit_predict_batches=0"])
+    out = capsys.readouterr().out
+    assert "Prediction: no result, because the options leave no batches" in out
+    assert "predictions.csv" not in names(trained / "lightning_logs" / "version_1")
+
+
 def test_writes_predictions_of_the_test_images(
     trained: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -1,6 +1,7 @@
 """Several processes: errors of their connection."""
 
 import pytest
+from torch import distributed
 
 from mnist_lightning.cli.processes import is_connection_lost
 
@@ -15,3 +16,9 @@ from mnist_lightning.cli.processes import is_connection_lost
 )
 def test_recognizes_errors_of_the_connection(message: str, is_lost: bool) -> None:
     assert is_connection_lost(RuntimeError(message)) == is_lost
+
+
+def test_torch_without_distributed_has_no_connection(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(distributed, "is_available", lambda: False)
+    monkeypatch.delattr(distributed, "DistError")
+    assert not is_connection_lost(RuntimeError("[/gloo/pair.cc:537] Connection closed"))

@@ -100,6 +100,20 @@ def test_damaged_config_of_a_run_is_named(
     assert config.read_text() == text
 
 
+def test_weights_alone_cannot_be_resumed(trained: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = trained / "weights.ckpt"
+    checkpoint = trained / "lightning_logs" / "version_0" / "checkpoints" / "last.ckpt"
+    content = torch.load(checkpoint, weights_only=True)
+    torch.save({name: content[name] for name in ("state_dict", "epoch")}, path)
+    status, message = fail(capsys, "fit", "--ckpt_path", str(path))
+    assert status == 1
+    assert message.endswith(
+        "weights.ckpt contains no optimizer state, so training cannot be resumed from it"
+    )
+    assert names(trained / "lightning_logs") == {"version_0"}
+    main(["test", "--ckpt_path", str(path)])
+
+
 def test_failed_resume_does_not_remove_the_run(
     trained: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

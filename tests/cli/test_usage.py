@@ -2,6 +2,7 @@
 
 import signal
 import subprocess
+import threading
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,7 @@ from command_line import SHORT, command, environment, fail, names
 from mirror import Files
 
 from mnist_lightning.cli import main
+from mnist_lightning.cli.console import console
 
 
 @pytest.mark.parametrize(
@@ -57,6 +59,16 @@ from mnist_lightning.cli import main
             "--trainer.accumulate_grad_batches is 0; it must be an integer from 1",
         ),
         ("--data.data_dir \udcff", 2, "is not valid UTF-8"),
+        (
+            "--trainer.callbacks EvaluationFigure",
+            2,
+            ".callbacks is 'EvaluationFigure', an abstract",
+        ),
+        (
+            '--trainer.callbacks {"class_path":"EvaluationFigure"}',
+            2,
+            ".callbacks is 'EvaluationFigure', an abstract class; choose one of its subclasses",
+        ),
         ("--data.augment mnist_lightning.DigitCNN", 2, "--data.augment is 'DigitCNN'; it must"),
         ("--data.mirrors gopher://a", 2, "--data.mirrors is 'gopher://a'; a mirror is a base URL"),
         ("--data.data_dir number.yaml/x", 1, "data_dir number.yaml/x cannot be written"),
@@ -93,6 +105,11 @@ from mnist_lightning.cli import main
         ("--config broken.yaml", 1, "the config file broken.yaml is not valid YAML: "),
         ("--config binary.yaml", 1, "the config file binary.yaml is not valid YAML: "),
         ("--config list.yaml", 1, "the config file list.yaml contains no options"),
+        (
+            "--config logger.yaml",
+            2,
+            "unrecognized arguments: --trainer.logger.color; add --help",
+        ),
         ("--config wrong.yaml", 2, "does not accept option 'data.batchsize'"),
         ("--ckpt_path missing.ckpt", 1, "the checkpoint missing.ckpt does not exist"),
         ("--ckpt_path broken.yaml", 1, "broken.yaml is not a checkpoint"),
@@ -113,6 +130,9 @@ def test_invalid_option_is_one_sentence(
     (workdir / "number.yaml").write_text("trainer: 5\n")
     (workdir / "list.yaml").write_text("- 1\n- 2\n")
     (workdir / "wrong.yaml").write_text("data:\n  batchsize: 3\n")
+    (workdir / "logger.yaml").write_text(
+        "trainer:\n  logger: {class_path: CSVLogger, init_args: {color: red}}\n"
+    )
     (workdir / "shell.yaml").write_text(
         "trainer:\n  callbacks:\n  - class_path: lightning.pytorch.callbacks.LambdaCallback\n"
         "    init_args: {on_fit_start: os.system}\n"
@@ -153,6 +173,17 @@ def test_checks_mirrors_in_the_environment(
     assert (code, line.split(";")[0]) == (2, "error: MNIST_MIRRORS is 'somewhere'")
 
 
+@pytest.mark.usefixtures("workdir")
+def test_recipes_are_listed_only_if_a_config_does_not_exist(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    status, message = fail(capsys, "fit", "--config=.")
+    assert status == 1
+    assert message.startswith("error: cannot read the config file . (")
+    assert "recipes" not in message
+    assert "the recipes are best, " in fail(capsys, "fit", "--config=fats")[1]
+
+
 @pytest.mark.slow
 def test_runs_as_a_module_with_quiet_output(workdir: Path) -> None:
     done = subprocess.run(
@@ -190,3 +221,26 @@ def test_system_without_sighup(workdir: Path, monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.delattr(signal, "SIGHUP", raising=False)  # as on Windows
     main(["fit", *SHORT])
     assert "results.json" in names(workdir / "lightning_logs" / "version_0")
+
+
+def test_runs_in_a_thread(workdir: Path) -> None:
+    thread = threading.Thread(target=main, args=[["fit", *SHORT]])
+    thread.start()
+    thread.join()
+    assert "results.json" in names(workdir / "lightning_logs" / "version_0")
+
+
+@pytest.mark.parametrize(
+    ("error", "is_shown"), [(OSError(28, "No space left on device"), False), (KeyError("a"), True)]
+)
+def test_errors_of_threads_are_shown_unless_the_main_thread_raises_them(
+    error: Exception, is_shown: bool, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def fail_in_thread() -> None:
+        raise error
+
+    with console():
+        thread = threading.Thread(target=fail_in_thread)
+        thread.start()
+        thread.join()
+    assert (type(error).__name__ in capsys.readouterr().err) == is_shown

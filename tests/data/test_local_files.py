@@ -8,6 +8,7 @@ import re
 import zipfile
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
+from typing import IO
 
 import pytest
 from command_line import POSIX
@@ -227,6 +228,24 @@ def test_does_not_extract_a_gzip_bomb(
     with pytest.raises(DataError, match="damaged"):
         local_files.load(tmp_path, files.dataset)
     assert sizes == [files.dataset.files[name].max_size + 1]
+
+
+def test_does_not_extract_other_files_in_an_archive(
+    tmp_path: Path, files: Files, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    names = [*files.content, "video.mp4"]
+    content = zipped(names, [*files.content.values(), bytes(1 << 20)])
+    (tmp_path / "archive.zip").write_bytes(content)
+    extracted = []
+    open_member = zipfile.ZipFile.open
+
+    def record(self: zipfile.ZipFile, member: zipfile.ZipInfo) -> IO[bytes]:
+        extracted.append(member.filename)
+        return open_member(self, member)
+
+    monkeypatch.setattr(zipfile.ZipFile, "open", record)
+    assert local_files.load(tmp_path, files.dataset) == files.content
+    assert set(extracted) == set(files.content)
 
 
 @pytest.mark.parametrize("name", ["KMNIST", "QMNIST"])

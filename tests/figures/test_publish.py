@@ -15,6 +15,7 @@ from lightning.pytorch.loggers import (
     CometLogger,
     CSVLogger,
     LitLogger,
+    MLFlowLogger,
     TensorBoardLogger,
     WandbLogger,
 )
@@ -162,6 +163,24 @@ class FakeCometLogger(CometLogger):
         self.figures.append((name, figure, step))
 
 
+class FakeMLFlowLogger(MLFlowLogger):
+    """Has the interface of MLFlowLogger without requiring the package."""
+
+    run_id = "7"
+
+    def __init__(self) -> None:
+        self.figures: list[Any] = []
+
+    @property
+    @override
+    def experiment(self) -> Any:
+        return self
+
+    def log_figure(self, run_id: str, figure: Figure, file: str) -> None:
+        """Stores what MlflowClient would get."""
+        self.figures.append((run_id, figure, file))
+
+
 class FakeLitLogger(LitLogger):
     """Has the interface of LitLogger without requiring the package."""
 
@@ -175,19 +194,19 @@ class FakeLitLogger(LitLogger):
 
 
 def test_every_logger_gets_the_figure_in_its_own_way(tmp_path: Path) -> None:
-    csv, wandb, comet, lit = (
-        CSVLogger(tmp_path, "", ""),
+    wandb, mlflow, comet, lit = loggers = (
         FakeWandbLogger(),
+        FakeMLFlowLogger(),
         FakeCometLogger(),
         FakeLitLogger(),
     )
-    figure = publish(
-        quiet_trainer(logger=[csv, wandb, comet, lit]), draw_chart, "chart", "a chart", 3
-    )
+    trainer = quiet_trainer(logger=[CSVLogger(tmp_path, "", ""), *loggers])
+    figure = publish(trainer, draw_chart, "chart", "a chart", 3)
     ((tag, (image,), step),) = wandb.images
     assert (tag, step) == ("figures/a chart", 3)
     with Image.open(tmp_path / "chart.png") as saved:
         assert np.array_equal(np.asarray(image), np.asarray(saved))
+    assert mlflow.figures == [("7", figure, "figures/a chart/step_0003.png")]
     assert comet.figures == [("figures/a chart", figure, 3)]
     assert lit.files == [str(tmp_path / "chart.png")]
 

@@ -103,6 +103,12 @@ def squared_paper() -> Image.Image:
     return paper
 
 
+def margin() -> Image.Image:
+    paper = plain_paper()
+    ImageDraw.Draw(paper).line([(20, 0), (20, 260)], 60, width=2)
+    return paper
+
+
 def table() -> Image.Image:
     paper = plain_paper()
     ImageDraw.Draw(paper).rectangle((12, 12, 388, 248), outline=40, width=3)
@@ -125,7 +131,7 @@ def shadow() -> Image.Image:
 
 
 @pytest.mark.parametrize(
-    "draw_paper", [plain_paper, ruled_paper, squared_paper, table, grid, shadow]
+    "draw_paper", [plain_paper, ruled_paper, squared_paper, margin, table, grid, shadow]
 )
 @pytest.mark.parametrize("number", ["2026", "134/908"])
 def test_lines_and_shadows_are_not_digits(
@@ -196,6 +202,22 @@ def test_rejects_a_page_of_text() -> None:
             ImageDraw.Draw(picture).rectangle((x, y, x + 9, y + 9), fill=0)
     with pytest.raises(UnreadablePictureError, match="more than 500 separate shapes"):
         find_digits(picture)
+
+
+def draw_dot(side: int) -> Image.Image:
+    paper = Image.new("L", (side, side), 255)
+    paper.putpixel((side // 2, side // 2), 0)
+    return paper
+
+
+def test_a_speck_on_a_large_paper_is_not_a_digit() -> None:
+    with pytest.raises(UnreadablePictureError, match="contains no ink except specks"):
+        find_digits(draw_dot(1000))
+
+
+def test_a_shape_of_one_pixel_cannot_be_cut() -> None:
+    _, [[reading]] = find_digits(draw_dot(9))
+    assert (reading.start, reading.stop, len(reading.boxes)) == (0, 1, 1)
 
 
 def test_predict_numbers_accepts_files_and_pictures(

@@ -155,6 +155,21 @@ def test_picture_digits_hold_each_frame_that_shows_a_digit(
     assert torch.equal(torch.cat(shown_inputs), torch.cat(inputs))
 
 
+def test_only_the_first_pictures_are_kept_for_the_figure(
+    sample: MNISTDataModule, tmp_path: Path
+) -> None:
+    pictures = [Image.fromarray(image) for image in sample.test_set.images[:31, 0].numpy()]
+    pictures[0].save(tmp_path / "scan.tif", save_all=True, append_images=pictures[1:])
+    digits = PictureDigits([str(tmp_path / "scan.tif")])
+    first, *_ = find_digits(pictures[0])
+    last, *_ = find_digits(pictures[29])
+    assert len(digits[0]) > 0
+    assert len(digits.results) == 31
+    assert len(digits.shown) == 30
+    assert torch.equal(digits.shown[0].inputs, first)
+    assert torch.equal(digits.shown[-1].inputs, last)
+
+
 def test_predict_images_accepts_files_and_pictures(sample: MNISTDataModule, tmp_path: Path) -> None:
     model = MNISTClassifier.from_pretrained(dropout=0.5)
     picture = Image.fromarray(sample.test_set.images[0, 0].numpy())

@@ -112,6 +112,13 @@ def test_failed_write_leaves_the_previous_checkpoint_intact(
     assert [path.name for path in tmp_path.iterdir()] == ["user.ckpt"]
 
 
+def test_remote_checkpoints_are_saved_by_lightning() -> None:
+    checkpoint_io, url = RunCheckpointIO(), "memory://bucket/last.ckpt"
+    checkpoint_io.save_checkpoint({"epoch": 3}, url)
+    assert checkpoint_io.load_checkpoint(url) == {"epoch": 3}
+    checkpoint_io.remove_checkpoint(url)
+
+
 def test_commit_repeats_a_refused_rename(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path, replace = tmp_path / "last.ckpt", Path.replace
     checkpoint_io = RunCheckpointIO()

@@ -86,6 +86,15 @@ def test_options_are_the_plain_values_that_belong_to_the_weights() -> None:
         assert options == {"model": {}, "data": {}}
 
 
+@pytest.mark.parametrize(
+    "loops", [{}, {"loops": None}, {"loops": {"fit_loop": {}}}, {"loops": {"fit_loop": [1]}}]
+)
+def test_a_checkpoint_without_the_state_of_its_loops(loops: dict[str, Any]) -> None:
+    weights = Weights("a.ckpt", Path("a.ckpt"), {"metrics": {"val/loss": 1.0}, **loops})
+    assert not weights.is_within_epoch
+    assert weights.plateau_metrics == {}
+
+
 def test_options_of_a_real_checkpoint(fitted: Run) -> None:
     weights = find_weights("best", fitted.folder.parents[1])
     assert weights.options() == {
