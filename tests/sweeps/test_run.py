@@ -2,6 +2,7 @@
 
 import csv
 import math
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,8 @@ from mnist_lightning.sweeps.report import SweepReport, diff_from_defaults
 from mnist_lightning.sweeps.run import Sweep
 from mnist_lightning.sweeps.settings import SweepSettings
 from mnist_lightning.sweeps.space import to_text
+from mnist_lightning.sweeps.study import trial_folder
+from mnist_lightning.sweeps.trial_runner import FitResult
 
 RANGE = {"model.dropout": {"low": 0.0, "high": 0.5}}
 
@@ -96,6 +99,21 @@ def test_repeats_have_different_seeds_and_the_score_is_their_mean(
     assert trial.value == 8
     assert trial.user_attrs["standard_error"] == pytest.approx(1 / math.sqrt(3))
     assert trial.user_attrs["seconds"] == 3 * EPOCHS
+
+
+def test_an_interrupted_trial_keeps_the_repeats_that_are_complete(
+    tmp_path: Path, simulated: type[SimulatedFit]
+) -> None:
+    simulated.score = staticmethod(lambda options, epoch: float(options["seed_everything"]))
+    simulated.steps_left = EPOCHS + 1
+    with pytest.raises(KeyboardInterrupt):
+        sweep(tmp_path, trials=1, repeats=3)
+    simulated.steps_left = math.inf
+    (trial,) = sweep(tmp_path, trials=1, repeats=3).trials
+    assert trial.value == 8
+    assert trial.user_attrs["seconds"] == 3 * EPOCHS
+    seeds = [options["seed_everything"] for _, options in simulated.started]
+    assert seeds == ["7", "8", "8", "9"]  # the second one was interrupted
 
 
 def test_trials_never_read_the_test_images(tmp_path: Path, simulated: type[SimulatedFit]) -> None:
@@ -292,6 +310,23 @@ def test_the_final_seed_is_above_a_range_of_seeds(
     assert simulated.started[-1][1]["seed_everything"] == "4000000001"
 
 
+def test_a_final_training_that_fails(tmp_path: Path, simulated: type[SimulatedFit]) -> None:
+    options = SweepSettings(RANGE, trials=1, final=True)
+    final = Sweep(options, {"seed_everything": 7}, tmp_path, "sweep", ("m", "d"))
+    with final.open() as study:
+        final.execute(study, print)
+        (best,) = study.trials
+        best.params["model.network"] = "fail"
+        with pytest.raises(UserError, match="the final training failed: simulated"):
+            final.train_final(best)
+
+
+def test_the_objective_may_be_in_the_history_only() -> None:
+    history = [{"epoch": 1.0, "train/acc": 0.5}, {"epoch": 2.0, "train/acc": 0.6}]
+    result = FitResult({"checkpoint_epoch": 1}, history)
+    assert result.objective("train/acc") == 0.5
+
+
 @pytest.mark.parametrize("objective", ["dataset", "seed", "parameters"])
 def test_an_objective_that_is_not_a_metric(tmp_path: Path, objective: str) -> None:
     with pytest.raises(UserError, match=f"--objective is '{objective}', which no fit logs"):
@@ -330,6 +365,18 @@ def test_the_figures_name_the_best_trial(tmp_path: Path, simulated: type[Simulat
         (legend,) = figures[name].legends
         label = f"best: trial {best}, {report.ranking[0].value:.2%}"
         assert label in [text.get_text() for text in legend.get_texts()]
+
+
+def test_trials_of_another_machine_have_no_curves(
+    tmp_path: Path, simulated: type[SimulatedFit]
+) -> None:
+    simulated.score = staticmethod(dropout)
+    report = sweep(tmp_path, trials=3, repeats=2)
+    best, second, third = (trial.number for trial in report.ranking)
+    shutil.rmtree(trial_folder(report.folder, second))
+    (legend,) = dict(report.figures())["curves"].legends
+    labels = [text.get_text().rpartition(" ")[0] for text in legend.get_texts()]
+    assert labels == [f"trial {best}", f"trial {third}"]
 
 
 def test_the_final_training_is_tested_once_with_a_new_seed(

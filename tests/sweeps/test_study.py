@@ -215,6 +215,17 @@ def test_a_url_without_a_password() -> None:
     assert hide_password("sqlite:///a.db") == "sqlite:///a.db"
 
 
+def test_an_unexpected_error_of_the_storage_keeps_its_traceback(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(url: str) -> None:
+        raise RuntimeError("a bug")
+
+    monkeypatch.setattr(storage, "_open_database", fail)
+    with pytest.raises(RuntimeError, match="a bug"):
+        open_storage("sqlite:///a.db", tmp_path / "journal.log")
+
+
 def test_a_database_that_fails_is_one_sentence() -> None:
     message = r"the storage sqlite:///a.db failed \(no disk\); run the same command again"
     with pytest.raises(UserError, match=message), storage_errors("sqlite:///a.db"):

@@ -125,6 +125,8 @@ def test_a_complete_sweep_prints_its_results_again(
         ([SPACE, "--trainer.fast_dev_run=true"], "a sweep compares the results of complete fits"),
         (["--space={data.batch_size: {low: 16, high: 64.5}}"], "--data.batch_size is '64.5'"),
         ([SPACE, "--storage=postgresql://h:abc/x"], "--storage is 'postgresql://h:abc/x'"),
+        ([SPACE, "--storage=mysql+absent://h/x"], "Can't load plugin: sqlalchemy.dialects:mysql"),
+        ([SPACE, "--storage=redis://h:1/0"], "'redis://h:1/0'; it requires the package redis;"),
         ([SPACE, "--trals=3"], "did you mean --trials?"),
         ([SPACE, "--ckpt_path=last"], "a sweep accepts pretrained only"),
         ([SPACE, "--storage=digits"], "Could not parse SQLAlchemy URL"),
@@ -133,8 +135,13 @@ def test_a_complete_sweep_prints_its_results_again(
     ],
 )
 def test_invalid_usage(
-    workdir: Path, args: list[str], message: str, capsys: pytest.CaptureFixture[str]
+    workdir: Path,
+    args: list[str],
+    message: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
+    monkeypatch.setitem(sys.modules, "redis", None)  # as if it was not installed
     _, error = fail(capsys, "sweep", *args)
     assert message in error
     assert not list(workdir.glob("lightning_logs/sweeps/*"))
@@ -175,6 +182,31 @@ def test_no_final_training_while_another_process_executes_a_trial(
     assert claimed[0] is not None
     claimed[0].release()
     assert main(args).results["final"]["test/acc"] == 0
+
+
+def test_an_interrupted_sweep_names_the_way_to_continue(
+    workdir: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setattr(simulate_fits(monkeypatch), "steps_left", 1)
+    code, error = fail(capsys, "sweep", SPACE)
+    assert (code, error) == (130, "error: stopped by Ctrl-C")
+    assert caplog.messages[-1] == "To continue the sweep, run the same command again"
+
+
+def test_each_setting_that_was_tested_is_counted(
+    workdir: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    simulated = simulate_fits(monkeypatch)
+    args = ["sweep", SPACE, "--sampler=grid", "--final=true"]
+    main([*args, "--trials=1"])
+    assert "were tested" not in capsys.readouterr().out
+    simulated.score = staticmethod(lambda options, epoch: 1.0)
+    main([*args, "--trials=2"])
+    note = "NOTE: 2 settings of this sweep were tested, one after the other"
+    assert note in capsys.readouterr().out
 
 
 def test_one_process_after_the_other_writes_its_report(
