@@ -9,10 +9,11 @@ import pytest
 from drawings import Drawing, logged_messages
 from events import layouts, steps
 from foreign import ForeignClassifier
-from lightning.pytorch import Trainer
+from lightning.pytorch import Callback, Trainer
 from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger
 from PIL import Image
 from trainers import quiet_trainer
+from typing_extensions import override
 
 from mnist_lightning import LearningCurves, MNISTClassifier, MNISTDataModule
 from mnist_lightning.errors import InvalidArgumentError
@@ -121,6 +122,28 @@ def test_resumed_run_has_the_values_of_earlier_epochs(
     for name, values in second.history.items():
         assert len(values) == 3
         assert values[:2] == first.history[name]
+
+
+def test_an_epoch_that_is_resumed_after_its_last_step_logs_nothing(
+    tmp_path: Path, sample: MNISTDataModule, caplog: pytest.LogCaptureFixture
+) -> None:
+    path = tmp_path / "step_2.ckpt"
+
+    class SaveBeforeValidation(Callback):
+        @override
+        def on_validation_start(self, trainer: Trainer, *args: Any) -> None:
+            if trainer.global_step == 2:
+                trainer.save_checkpoint(path)
+
+    first, resumed = LearningCurves(), LearningCurves()
+    trainer = trainer_for(tmp_path, first, callbacks=[first, SaveBeforeValidation()])
+    trainer.fit(MNISTClassifier(), sample)
+    trainer = trainer_for(tmp_path, resumed)
+    caplog.clear()
+    trainer.fit(MNISTClassifier(), sample, ckpt_path=path, weights_only=True)
+    assert trainer.current_epoch == 2
+    assert [isnan(value) for value in resumed.history["train/loss"]] == [True, False]
+    assert logged_messages(caplog) == []
 
 
 def test_state_key_is_that_of_earlier_checkpoints() -> None:

@@ -31,6 +31,7 @@ from mnist_lightning.callbacks.save_history import read_history
 from mnist_lightning.cli import MNISTCLI, main
 from mnist_lightning.cli.help import quote
 from mnist_lightning.cli.report import class_table
+from mnist_lightning.runs import environment
 from mnist_lightning.runs.environment import describe_environment
 
 
@@ -333,6 +334,22 @@ def test_environment_describes_the_process(
         git = json.loads(path.read_text())["git"]
         assert len(git["commit"]) == 40
         assert git["has_changes"] == has_changes
+
+
+def test_environment_without_git_and_without_a_package(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", "")
+    monkeypatch.setattr(environment, "PACKAGES", ("torch", "absent_package"))
+    found = describe_environment(quiet_trainer(), "fit")
+    assert found["git"] is None
+    assert found["packages"]["torch"] == metadata.version("torch")
+    assert found["packages"]["absent_package"] is None
+
+
+@pytest.mark.parametrize("content", ["{", "[1]", '{"loggers": 3}', "{}"])
+def test_a_damaged_environment_has_no_loggers(tmp_path: Path, content: str) -> None:
+    assert environment.logger_versions(tmp_path) == {}
+    (tmp_path / "environment.json").write_text(content)
+    assert environment.logger_versions(tmp_path) == {}
 
 
 @pytest.mark.parametrize(

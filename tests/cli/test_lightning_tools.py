@@ -257,3 +257,12 @@ def test_runs_are_compared_by_what_differs(workdir: Path) -> None:
         main(["fit", *SHORT, f"--model.dropout={dropout}"])
     columns = hparam_columns("lightning_logs")
     assert columns[:4] == ["settings/dropout", "epochs", "learning_rate", "seed"]
+
+
+@pytest.mark.parametrize("plugin", ["TorchCheckpointIO", "AsyncCheckpointIO"])
+def test_other_checkpoint_plugins_save_the_checkpoints_of_a_run(workdir: Path, plugin: str) -> None:
+    cli = main(["fit", *SHORT, f"--trainer.plugins=lightning.pytorch.plugins.io.{plugin}"])
+    assert type(cli.trainer.strategy.checkpoint_io).__name__ == plugin
+    assert names(RUN / "checkpoints") == {"best.ckpt", "last.ckpt"}
+    main(["fit", "--ckpt_path=last", "--trainer.max_epochs=2"])
+    assert results(RUN)["epochs"] == 2

@@ -169,6 +169,26 @@ def test_csv_is_resumed_with_all_rows(options: list[str], folder: str) -> None:
 
 
 @pytest.mark.usefixtures("workdir")
+def test_csv_rows_logged_after_the_checkpoint_are_replaced() -> None:
+    main(["fit", *SHORT, CSV_LOGGER])
+    last, rows = run_folder() / "checkpoints" / "last.ckpt", run_folder() / "metrics.csv"
+    first_epoch = last.read_bytes()
+    main(["fit", "--ckpt_path=last", "--trainer.max_epochs=2"])
+    last.write_bytes(first_epoch)  # as if the second epoch had been interrupted
+    main(["fit", "--ckpt_path=last", "--trainer.max_epochs=2"])
+    assert train_steps(rows) == ["1", "2"]
+    rows.unlink()
+    main(["fit", "--ckpt_path=last", "--trainer.max_epochs=3"])
+    assert train_steps(rows) == ["3"]
+
+
+def train_steps(path: Path) -> list[str]:
+    """Returns the steps in which the training loss was logged in a CSV file."""
+    with path.open(newline="") as file:
+        return [row["step"] for row in csv.DictReader(file) if row["train/loss"]]
+
+
+@pytest.mark.usefixtures("workdir")
 def test_tensorboard_by_class_is_resumed_in_its_folder() -> None:
     main(["fit", *SHORT, "--trainer.logger=TensorBoardLogger", "--trainer.logger.save_dir=tb"])
     main(["fit", "--ckpt_path=last", "--trainer.max_epochs=2"])

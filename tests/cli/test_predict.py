@@ -32,6 +32,13 @@ def test_without_any_image(trained: Path, capsys: pytest.CaptureFixture[str]) ->
     assert "predictions.csv" not in names(trained / "lightning_logs" / "version_1")
 
 
+def test_fast_dev_run_writes_no_files(trained: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    before = names(trained / "lightning_logs")
+    main(["predict", "--trainer.fast_dev_run=true"])
+    assert "predictions.csv" not in capsys.readouterr().out
+    assert names(trained / "lightning_logs") == before
+
+
 def test_writes_predictions_of_the_test_images(
     trained: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
