@@ -28,12 +28,13 @@ class MeanOverImages(Metric):
     def __init__(self) -> None:
         super().__init__()
         self.add_state("total", torch.zeros(()), dist_reduce_fx="sum")
-        self.add_state("num_images", torch.zeros(()), dist_reduce_fx="sum")
+        self.add_state("num_images", torch.zeros((), dtype=torch.int64), dist_reduce_fx="sum")
 
     @override
     def update(self, total: Tensor, num_images: int) -> None:
         """Adds the sum over a batch and its number of images."""
-        self.total.add_(total)
+        # With precision="bf16-true", Lightning converts the state, and the sum would stop growing.
+        self.total = self.total.float() + total
         self.num_images.add_(num_images)
 
     @override

@@ -140,6 +140,22 @@ def test_metrics_are_means_over_all_images_of_an_epoch() -> None:
     assert set(tested) == {"test/loss", "test/acc"}
 
 
+@pytest.mark.parametrize("precision", ["16-true", "bf16-true", "64-true"])
+def test_metrics_are_exact_in_any_precision(sample: MNISTDataModule, precision: Any) -> None:
+    model = MNISTClassifier.from_pretrained()
+    trainer = quiet_trainer(precision=precision)
+    (metrics,) = trainer.validate(model, sample, verbose=False)
+    images, labels = sample.val_set.images, sample.val_set.labels
+    dtype = next(model.parameters()).dtype
+    with torch.no_grad():
+        logits = model(images.to(dtype) / 255)
+    num_right = int((logits.argmax(dim=1) == labels).sum())
+    assert metrics["val/acc"] == pytest.approx(num_right / len(labels), abs=1e-6)
+    assert num_right < len(labels)
+    loss = functional.cross_entropy(logits.double(), labels)
+    assert metrics["val/loss"] == pytest.approx(float(loss), rel=0.01)
+
+
 def test_interrupted_epoch_does_not_affect_later_metrics() -> None:
     class Interrupt(Callback):
         def on_train_batch_end(self, *args: Any) -> None:
