@@ -1,7 +1,9 @@
 """Metrics that cost almost nothing per step."""
 
+from collections.abc import Callable, Sequence
+
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torchmetrics import Metric
 from typing_extensions import override
 
@@ -27,17 +29,21 @@ class MeanOverImages(Metric):
 
     def __init__(self) -> None:
         super().__init__()
-        self.add_state("total", torch.zeros(()), dist_reduce_fx="sum")
-        self.add_state("num_images", torch.zeros((), dtype=torch.int64), dist_reduce_fx="sum")
+        for name in ("total", "num_images"):
+            self.add_state(name, torch.zeros((), dtype=torch.float32), dist_reduce_fx="sum")
 
     @override
     def update(self, total: Tensor, num_images: int) -> None:
         """Adds the sum over a batch and its number of images."""
-        # With precision="bf16-true", Lightning converts the state, and the sum would stop growing.
-        self.total = self.total.float() + total
+        self.total.add_(total)
         self.num_images.add_(num_images)
 
     @override
     def compute(self) -> Tensor:
         """Returns the mean over all images so far."""
         return self.total / self.num_images
+
+    @override
+    def _apply(self, fn: Callable[..., Tensor], exclude_state: Sequence[str] = "") -> nn.Module:
+        """Moves the sums to another device, but keeps their dtype, also in ``bf16-true``."""
+        return super()._apply(lambda tensor: fn(tensor).to(tensor.dtype), exclude_state)

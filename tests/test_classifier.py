@@ -142,8 +142,9 @@ def test_metrics_are_means_over_all_images_of_an_epoch() -> None:
 
 @pytest.mark.parametrize("precision", ["16-true", "bf16-true", "64-true"])
 def test_metrics_are_exact_in_any_precision(sample: MNISTDataModule, precision: Any) -> None:
-    model = MNISTClassifier.from_pretrained()
     trainer = quiet_trainer(precision=precision)
+    with trainer.init_module():
+        model = MNISTClassifier.from_pretrained()
     (metrics,) = trainer.validate(model, sample, verbose=False)
     images, labels = sample.val_set.images, sample.val_set.labels
     dtype = next(model.parameters()).dtype
