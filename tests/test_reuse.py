@@ -1,4 +1,4 @@
-"""Parts of this package in projects that follow well-known templates, and their parts in ours."""
+"""Parts of this package in projects that follow well-known templates, and parts of these here."""
 
 import os
 import subprocess
