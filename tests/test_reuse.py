@@ -1,4 +1,4 @@
-"""Parts of this package in projects that follow well-known templates, and parts of these here."""
+"""Parts of this package in projects that follow well-known templates, and the reverse."""
 
 import os
 import subprocess
