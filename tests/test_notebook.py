@@ -4,9 +4,14 @@ import ast
 import json
 import re
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from matplotlib.figure import Figure
+
+from mnist_lightning.figures import notebook as figures_notebook
+from mnist_lightning.figures.publish import render_png
 
 ROOT = Path(__file__).parent.parent
 NOTEBOOK = ROOT / ".github" / "walkthrough.ipynb"
@@ -48,6 +53,26 @@ def test_outputs_contain_no_private_paths(stored: Any) -> None:
     text = json.dumps([{**output, "data": list(output.get("data", ()))} for output in outputs])
     assert not re.findall(r"/(?:home|tmp|root|usr|work)/", text)
     assert "Traceback" not in text
+
+
+class SimulatedFormatter(dict[type, Any]):
+    """The part of IPython's formatter of PNG files that is used."""
+
+    def for_type(self, kind: type, render: Any) -> None:
+        """Registers a function for a class."""
+        self[kind] = render
+
+
+@pytest.mark.parametrize("existing", [{}, {Figure: "that of pyplot"}])
+def test_a_format_that_the_notebook_has_for_figures_is_kept(
+    existing: dict[type, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    formatter = SimulatedFormatter(existing)
+    formatters = SimpleNamespace(formatters={"image/png": formatter})
+    shell = SimpleNamespace(display_formatter=formatters)
+    monkeypatch.setattr(figures_notebook, "_kernel_shell", lambda: shell)
+    figures_notebook.show_figures_of_cells(render_png)
+    assert formatter == {Figure: render_png} | existing
 
 
 def execute(sources: list[str], folder: Path) -> list[Any]:

@@ -41,6 +41,18 @@ def test_found_learning_rate_is_used_saved_and_kept(
     assert caplog.text.count("Learning rate set to") == 1  # not when resuming
 
 
+@pytest.mark.filterwarnings("ignore:The number of training batches")
+def test_learning_rate_is_unchanged_if_the_finder_has_too_few_points(
+    workdir: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    finder = ["--trainer.callbacks+=LearningRateFinder", "--trainer.callbacks.num_training_steps=2"]
+    cli = main(["fit", *SHORT, *finder])
+    assert "Failed to compute suggestion for learning rate" in caplog.text
+    assert cli.trainer.optimizers[0].param_groups[0]["lr"] == 0.001
+    assert config(RUN)["model"]["learning_rate"] == 0.001
+    assert results(RUN)["epochs"] == 1
+
+
 def test_found_learning_rate_is_that_of_the_schedule_and_of_the_chosen_optimizer(
     workdir: Path,
 ) -> None:

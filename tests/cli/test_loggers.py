@@ -11,10 +11,18 @@ import pytest
 import wandb_files
 from command_line import RUN_FILES, SHORT, command, config, environment, fail, names, results
 from events import steps
-from lightning.pytorch.loggers import CSVLogger, Logger
+from lightning.pytorch.loggers import (
+    CometLogger,
+    CSVLogger,
+    Logger,
+    MLFlowLogger,
+    TensorBoardLogger,
+    WandbLogger,
+)
 from typing_extensions import override
 
 from mnist_lightning.cli import main
+from mnist_lightning.runs.loggers import run_arguments
 
 pytestmark = pytest.mark.slow
 
@@ -166,6 +174,28 @@ def test_csv_is_resumed_with_all_rows(options: list[str], folder: str) -> None:
         rows = [(row["step"], name) for row in csv.DictReader(file) for name in row if row[name]]
     assert [step for step, name in rows if name == "train/loss"] == ["1", "2", "3"]
     assert [step for step, name in rows if name == "val/acc"] == ["1", "2", "3"]
+
+
+@pytest.mark.parametrize(
+    ("logger_class", "arguments"),
+    [
+        (CSVLogger, {"save_dir": "root", "version": "version_3"}),
+        (TensorBoardLogger, {"save_dir": "root", "version": "version_3"}),
+        (WandbLogger, {"id": "abc", "resume": "allow"}),
+        (MLFlowLogger, {"run_id": "abc"}),
+        (CometLogger, {"experiment_key": "abc"}),
+        (Logger, {}),
+    ],
+)
+def test_each_logger_continues_its_own_run(
+    logger_class: type[Logger], arguments: dict[str, str]
+) -> None:
+    folder = Path("root", "lightning_logs", "version_3")
+    assert run_arguments(logger_class, folder, "abc") == arguments
+    of_files = (CSVLogger, TensorBoardLogger)
+    assert run_arguments(logger_class, folder, None) == (
+        arguments if logger_class in of_files else {}
+    )
 
 
 @pytest.mark.usefixtures("workdir")

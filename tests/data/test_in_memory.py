@@ -12,7 +12,7 @@ from torch.utils.data import BatchSampler, DataLoader, SequentialSampler, Subset
 from trainers import quiet_trainer
 from typing_extensions import override
 
-from mnist_lightning.data.in_memory import Batch, BatchLoader, IndexedImages
+from mnist_lightning.data.in_memory import Batch, BatchLoader, ImageLoader, IndexedImages
 
 
 class Inverted(nn.Module):
@@ -253,3 +253,9 @@ def test_lightning_can_replace_the_batch_sampler_to_predict(dataset: IndexedImag
     assert [len(labels) for labels in model.labels] == [32, 32, 32, 4]
     assert predictions is not None
     assert torch.cat([torch.as_tensor(batch) for batch in predictions]).tolist() == list(range(100))
+
+
+def test_an_image_loader_yields_all_images_in_their_order(dataset: IndexedImages) -> None:
+    batches = list(ImageLoader(dataset, batch_size=32))
+    assert [len(batch) for batch in batches] == [32, 32, 32, 4]
+    assert torch.equal(torch.cat(batches), dataset.images / 255)
