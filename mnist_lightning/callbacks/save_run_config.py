@@ -87,9 +87,8 @@ class SaveRunConfig(SaveConfigCallback):
                         "LearningRateFinder requires an optimizer with the argument lr"
                     )
                 options[name] = value
-        if found_values:
-            self._optimizer_options = optimizer_options(self.parser, self.config)
-            trainer.strategy.setup_optimizers(trainer)  # a schedule depends on these values
+        self._optimizer_options = optimizer_options(self.parser, self.config)
+        trainer.strategy.setup_optimizers(trainer)  # a schedule depends on these values
         return found_values
 
     def _hparams(self) -> dict[str, Any]:
