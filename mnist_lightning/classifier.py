@@ -110,9 +110,12 @@ class MNISTClassifier(CUDAGraphModule):
 
     @override
     def forward(self, images: Tensor) -> Tensor:
-        """Maps images ``(N, C, H, W)`` to logits ``(N, num_classes)``."""
+        """Maps images ``(N, C, H, W)`` to logits ``(N, num_classes)``, at least float32.
+
+        Losses and probabilities of half-precision logits would have only two correct digits.
+        """
         logits: Tensor = self.network(images)
-        return logits
+        return logits.to(torch.promote_types(logits.dtype, torch.float32))
 
     @override
     def load_state_dict(self, state_dict: Mapping[str, Any], *args: Any, **kwargs: Any) -> Any:
@@ -141,7 +144,10 @@ class MNISTClassifier(CUDAGraphModule):
         after it; ``1e-7 / sqrt(1 - 0.999**step)`` would reproduce Keras's steps exactly.
         """
         options: dict[str, Any] = {"lr": self.learning_rate, "weight_decay": self.weight_decay}
-        options |= {"eps": 1e-7, "fused": True}
+        trainer = self._trainer  # None outside of a fit
+        # Lightning does not clip gradients for fused optimizers in mixed precision.
+        is_fused = not (trainer and trainer.gradient_clip_val and "mixed" in str(trainer.precision))
+        options |= {"eps": 1e-7, "fused": is_fused}
         optimizer = AdamW(self.parameters(), **options)
         if self.sam_radius:
             optimizer = SharpnessAwareAdamW(self.parameters(), self.sam_radius, **options)

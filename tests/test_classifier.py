@@ -154,7 +154,19 @@ def test_metrics_are_exact_in_any_precision(sample: MNISTDataModule, precision: 
     assert metrics["val/acc"] == pytest.approx(num_right / len(labels), abs=1e-6)
     assert num_right < len(labels)
     loss = functional.cross_entropy(logits.double(), labels)
-    assert metrics["val/loss"] == pytest.approx(float(loss), rel=0.01)
+    assert metrics["val/loss"] == pytest.approx(float(loss), rel=1e-4)
+    with torch.no_grad():
+        probabilities = model.predict_step(images.to(dtype) / 255)
+    expected = logits.double().softmax(dim=1)
+    torch.testing.assert_close(probabilities.double(), expected, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("precision", ["32-true", "bf16-mixed"])
+def test_gradients_can_be_clipped_in_any_precision(sample: MNISTDataModule, precision: Any) -> None:
+    trainer = quiet_trainer(precision=precision, gradient_clip_val=1e-3, max_steps=2)
+    trainer.fit(MNISTClassifier(), sample)
+    (group,) = trainer.optimizers[0].param_groups
+    assert group["fused"] == (precision == "32-true")
 
 
 def test_interrupted_epoch_does_not_affect_later_metrics() -> None:

@@ -44,6 +44,8 @@ class SaveHistory(Callback):
 
     @override
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        if trainer.sanity_checking:
+            return
         metrics = trainer.callback_metrics.items()
         self._validation_metrics = {
             name: float(value) for name, value in metrics if name.startswith("val/")

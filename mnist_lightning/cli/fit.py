@@ -59,6 +59,8 @@ def fit(
     _warn_about_averaging(trainer)
     with _resume_hint(session, run, root):
         resumed = session.weights if session.resumes else None
+        if resumed:  # Lightning restores them before, which would round weights of float64
+            trainer.precision_plugin.convert_module(session.model)
         trainer.fit(
             session.model,
             datamodule=session.datamodule,
@@ -79,7 +81,8 @@ def fit(
         session.weights = _saved_weights(session)
         if session.weights:
             session.weights.load_into(session.model)
-        return test(session) if test_after_fit else skip_test(session)
+        is_tested = test_after_fit and trainer.limit_test_batches != 0
+        return test(session) if is_tested else skip_test(session)
 
 
 def _warn_about_averaging(trainer: Trainer) -> None:

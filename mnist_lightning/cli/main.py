@@ -36,7 +36,7 @@ from mnist_lightning.cli.help import parser_texts, program_name
 from mnist_lightning.cli.optimizers import use_optimizer
 from mnist_lightning.cli.options import add_options, parse_options, resumes, resumes_in_place
 from mnist_lightning.cli.parser import OneSentenceParser, describe_rejection
-from mnist_lightning.cli.processes import check_strategy, kill_child_processes, leave_process_group
+from mnist_lightning.cli.processes import check_processes, kill_child_processes, leave_process_group
 from mnist_lightning.cli.run_trainer import Format, RunTrainer
 from mnist_lightning.cli.session import Session
 from mnist_lightning.cli.trainer_defaults import (
@@ -203,7 +203,7 @@ class MNISTCLI(LightningCLI):
         check_integer(
             "--trainer.accumulate_grad_batches", options.accumulate_grad_batches, 1, 2**31 - 1
         )
-        check_strategy(options.strategy)
+        check_processes(self.options)
         if options.barebones:  # Lightning's mode for measuring its overhead: nothing is written
             self.save_config_callback = None
             return super().instantiate_trainer(**kwargs)

@@ -65,7 +65,7 @@ class Weights:
     @property
     def epochs(self) -> int:
         """Number of epochs the weights were trained for."""
-        return int(self.checkpoint["epoch"]) + 1
+        return int(self.checkpoint["epoch"]) + 1 if self.is_trained else 0
 
     @property
     def steps(self) -> int | None:

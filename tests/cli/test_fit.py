@@ -33,6 +33,7 @@ from mnist_lightning.cli.help import quote
 from mnist_lightning.cli.report import class_table
 from mnist_lightning.runs import environment
 from mnist_lightning.runs.environment import describe_environment
+from mnist_lightning.runs.weights import find_weights
 
 
 def test_run_folder_contains_the_expected_files(fitted: Run) -> None:
@@ -265,6 +266,21 @@ def test_results_contain_the_validation_metrics_of_the_tested_weights(fitted: Ru
     assert fitted.cli.results == tested
 
 
+def test_the_sanity_check_does_not_validate_the_weights(
+    workdir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupt(model: MNISTClassifier, batch: Any) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(MNISTClassifier, "training_step", interrupt)
+    with pytest.raises(SystemExit):
+        main(["fit", *SHORT, "--trainer.num_sanity_val_steps=1"])
+    last = workdir / "lightning_logs" / "version_0" / "checkpoints" / "last.ckpt"
+    weights = find_weights(str(last), workdir)
+    assert (weights.steps, weights.epochs) == (0, 0)
+    assert weights.validation_metrics == {}
+
+
 def test_history_has_a_row_for_each_epoch(fitted: Run) -> None:
     header, *lines = (fitted.folder / "history.csv").read_text().splitlines()
     assert header == "epoch,step,seconds,train/loss,train/acc,val/loss,val/acc"
@@ -364,8 +380,8 @@ def test_parts_can_be_disabled(
     run = workdir / "lightning_logs" / "version_0"
     assert (run / "checkpoints").exists() == ("checkpointing" not in option)
     assert ("Epoch 1/1" in out) == ("progress_bar" not in option)
-    assert (run / "results.json").exists() == ("test_batches" not in option)
-    assert ("no result" in out) == ("test_batches" in option)
+    assert ("test/acc" in results(run)) == ("test_batches" not in option)
+    assert ("Validation accuracy" in out) == ("test_batches" in option)
     assert ("Most confused" in out) == ("test_batches" not in option)
 
 

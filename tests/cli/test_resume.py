@@ -152,6 +152,19 @@ def test_resumes_within_an_epoch(workdir: Path, capsys: pytest.CaptureFixture[st
     assert found["train/loss"] == found["val/loss"] == found["figures/learning curves"] == [1, 2]
 
 
+def test_resumes_exactly_in_double_precision(workdir: Path) -> None:
+    fit = ["fit", *SHORT, "--trainer.precision=64-true"]
+    main([*fit, "--trainer.max_epochs=2"])
+    main(fit)
+    main(["fit", "--ckpt_path=last", "--trainer.max_epochs=2"])
+    runs = [workdir / "lightning_logs" / f"version_{number}" for number in (0, 1)]
+    paths = [run / "checkpoints" / "last.ckpt" for run in runs]
+    expected, resumed = (torch.load(path, weights_only=True)["state_dict"] for path in paths)
+    for name, weights in expected.items():
+        assert weights.dtype == torch.float64
+        assert torch.equal(resumed[name], weights)
+
+
 def test_logged_test_is_not_logged_again(workdir: Path) -> None:
     main(["fit", *SHORT])
     run = workdir / "lightning_logs" / "version_0"

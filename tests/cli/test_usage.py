@@ -93,6 +93,11 @@ from mnist_lightning.cli.console import console
             "--trainer.strategy is 'ddp_spawn'; each process must execute the command line",
         ),
         (
+            "--trainer.sync_batchnorm true --model.batch_norm true",
+            2,
+            "--trainer.sync_batchnorm is True; PyTorch cannot synchronize --model.batch_norm",
+        ),
+        (
             "--trainer.default_root_dir number.yaml",
             1,
             "cannot create the run folder number.yaml/light",

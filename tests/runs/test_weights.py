@@ -86,6 +86,12 @@ def test_options_are_the_plain_values_that_belong_to_the_weights() -> None:
         assert options == {"model": {}, "data": {}}
 
 
+def test_weights_before_the_first_step_have_no_epoch() -> None:
+    content = {"epoch": 0, "global_step": 0}
+    assert Weights("a.ckpt", Path("a.ckpt"), content).epochs == 0
+    assert Weights("a.ckpt", Path("a.ckpt"), {"epoch": 0, "global_step": 5}).epochs == 1
+
+
 @pytest.mark.parametrize(
     "loops", [{}, {"loops": None}, {"loops": {"fit_loop": {}}}, {"loops": {"fit_loop": [1]}}]
 )
