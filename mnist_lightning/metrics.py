@@ -45,5 +45,10 @@ class MeanOverImages(Metric):
 
     @override
     def _apply(self, fn: Callable[..., Tensor], exclude_state: Sequence[str] = "") -> nn.Module:
-        """Moves the sums to another device, but keeps their dtype, also in ``bf16-true``."""
-        return super()._apply(lambda tensor: fn(tensor).to(tensor.dtype), exclude_state)
+        """Moves the sums to another device, but keeps them exact, even with ``bf16-true``."""
+
+        def move(tensor: Tensor) -> Tensor:
+            moved = fn(tensor)
+            return moved if moved.dtype == tensor.dtype else tensor.to(moved.device)
+
+        return super()._apply(fn if self._dtype_convert else move, exclude_state)

@@ -16,6 +16,7 @@ from trainers import quiet_trainer
 
 from mnist_lightning import DigitCNN, MNISTClassifier, MNISTDataModule
 from mnist_lightning.errors import InvalidArgumentError
+from mnist_lightning.metrics import MeanOverImages
 
 
 def loader(images: Tensor, labels: Tensor) -> DataLoader[tuple[Tensor, ...]]:
@@ -142,23 +143,36 @@ def test_metrics_are_means_over_all_images_of_an_epoch() -> None:
 
 @pytest.mark.parametrize("precision", ["16-true", "bf16-true", "64-true"])
 def test_metrics_are_exact_in_any_precision(sample: MNISTDataModule, precision: Any) -> None:
-    trainer = quiet_trainer(precision=precision)
+    trainer = quiet_trainer(precision=precision, accelerator="cpu")
     with trainer.init_module():
         model = MNISTClassifier.from_pretrained()
     (metrics,) = trainer.validate(model, sample, verbose=False)
-    images, labels = sample.val_set.images, sample.val_set.labels
+    model.eval()
     dtype = next(model.parameters()).dtype
     with torch.no_grad():
-        logits = model(images.to(dtype) / 255)
+        batches = [(model(x.to(dtype)), y) for x, y in sample.val_dataloader()]
+        probabilities = torch.cat(
+            [model.predict_step(x.to(dtype)) for x, _ in sample.val_dataloader()]
+        )
+    logits, labels = map(torch.cat, zip(*batches, strict=True))
     num_right = int((logits.argmax(dim=1) == labels).sum())
     assert metrics["val/acc"] == pytest.approx(num_right / len(labels), abs=1e-6)
     assert num_right < len(labels)
     loss = functional.cross_entropy(logits.double(), labels)
     assert metrics["val/loss"] == pytest.approx(float(loss), rel=1e-4)
-    with torch.no_grad():
-        probabilities = model.predict_step(images.to(dtype) / 255)
     expected = logits.double().softmax(dim=1)
     torch.testing.assert_close(probabilities.double(), expected, rtol=1e-5, atol=1e-6)
+
+
+def test_metrics_keep_their_sums_when_the_model_is_converted() -> None:
+    metric = MeanOverImages()
+    model = nn.ModuleList([metric])
+    metric.update(torch.tensor(70_001.0), 100_001)
+    for convert in (model.half, model.bfloat16, model.double):
+        convert()
+        assert (float(metric.total), float(metric.num_images)) == (70_001, 100_001)
+    assert metric.total.dtype == torch.float32
+    assert metric.set_dtype(torch.float64).total.dtype == torch.float64
 
 
 @pytest.mark.parametrize("precision", ["32-true", "bf16-mixed"])

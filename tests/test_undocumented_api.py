@@ -8,8 +8,9 @@ import pkgutil
 from pathlib import Path
 
 import pytest
-from lightning.pytorch import seed_everything
+from lightning.pytorch import LightningModule, seed_everything
 from torch.utils.tensorboard import SummaryWriter
+from torchmetrics import MeanMetric
 
 LAUNCHER = "lightning.pytorch.strategies.launchers.subprocess_script:_SubprocessScriptLauncher"
 
@@ -22,11 +23,17 @@ LAUNCHER = "lightning.pytorch.strategies.launchers.subprocess_script:_Subprocess
         ("lightning.pytorch.overrides.distributed:UnrepeatedDistributedSampler", "datamodule.py"),
         ("lightning.pytorch.callbacks.progress.tqdm_progress:Tqdm", "callbacks/epoch_progress.py"),
         (f"{LAUNCHER}.kill", "cli/processes.py"),
+        ("torchmetrics:Metric._apply", "metrics.py"),
     ],
 )
 def test_name_exists(name: str, used_by: str) -> None:
     assert pkgutil.resolve_name(name), used_by
     assert (Path(__file__).parents[1] / "mnist_lightning" / used_by).exists()
+
+
+def test_attributes_exist() -> None:
+    assert LightningModule()._trainer is None
+    assert MeanMetric()._dtype_convert is False
 
 
 def test_get_file_writer_reopens_a_closed_writer(tmp_path: Path) -> None:

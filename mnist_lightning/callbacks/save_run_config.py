@@ -88,7 +88,7 @@ class SaveRunConfig(SaveConfigCallback):
                     )
                 options[name] = value
         self._optimizer_options = optimizer_options(self.parser, self.config)
-        trainer.strategy.setup_optimizers(trainer)  # a schedule depends on these values
+        trainer.strategy.setup_optimizers(trainer)  # a schedule depends on found values
         return found_values
 
     def _hparams(self) -> dict[str, Any]:

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
+from lightning.pytorch import Trainer
 from torch import Tensor, nn
 
 from mnist_lightning.augment import augment_batch
@@ -11,6 +12,7 @@ from mnist_lightning.classifier import MNISTClassifier
 from mnist_lightning.datamodule import MNISTDataModule
 from mnist_lightning.errors import InvalidArgumentError
 
+BATCH_NORM = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
 # Raised by modules that are made for other inputs.
 EXPECTED_ERRORS = (
     ArithmeticError,
@@ -47,6 +49,23 @@ def check_compatibility(model: MNISTClassifier, datamodule: MNISTDataModule) -> 
             lambda images: _augment(augment, images, model.num_classes),
             (1, 28, 28),
         )
+
+
+def check_normalization(model: nn.Module, trainer: Trainer, is_synchronized: bool) -> None:
+    """Checks that PyTorch can synchronize the batch normalization of several processes.
+
+    Raises:
+        InvalidArgumentError: If a scale cannot be trained, as in ``DigitCNN``.
+    """
+    if is_synchronized and trainer.world_size > 1:
+        for layer in model.modules():
+            if isinstance(layer, BATCH_NORM) and "weight" in dict(layer.named_buffers()):
+                raise InvalidArgumentError(
+                    "--trainer.sync_batchnorm",
+                    True,
+                    "PyTorch cannot synchronize the normalization of DigitCNN, because it has no "
+                    "trainable scale; leave the option out",
+                )
 
 
 def _augment(augment: nn.Module, images: Tensor, num_classes: int) -> Tensor:

@@ -43,7 +43,7 @@ def fit(
         session: The session; ``weights`` becomes the checkpoint that is tested.
         run: The run folder, if ``--ckpt_path last`` can find it.
         root: The option ``--trainer.default_root_dir``, for the hint on how to resume.
-        test_after_fit: Whether to test.
+        test_after_fit: Whether to test, if the options leave any test batches.
 
     Returns:
         The content of ``results.json``.
@@ -59,7 +59,7 @@ def fit(
     _warn_about_averaging(trainer)
     with _resume_hint(session, run, root):
         resumed = session.weights if session.resumes else None
-        if resumed:  # Lightning restores them before, which would round weights of float64
+        if resumed:  # Lightning restores weights first, which would round those in float64
             trainer.precision_plugin.convert_module(session.model)
         trainer.fit(
             session.model,

@@ -30,13 +30,13 @@ from mnist_lightning.callbacks.save_environment import SaveEnvironment
 from mnist_lightning.callbacks.save_run_config import SaveRunConfig
 from mnist_lightning.classifier import MNISTClassifier
 from mnist_lightning.cli import evaluate, export, fit, predict
-from mnist_lightning.cli.compatibility import check_compatibility
+from mnist_lightning.cli.compatibility import check_compatibility, check_normalization
 from mnist_lightning.cli.console import console
 from mnist_lightning.cli.help import parser_texts, program_name
 from mnist_lightning.cli.optimizers import use_optimizer
 from mnist_lightning.cli.options import add_options, parse_options, resumes, resumes_in_place
 from mnist_lightning.cli.parser import OneSentenceParser, describe_rejection
-from mnist_lightning.cli.processes import check_processes, kill_child_processes, leave_process_group
+from mnist_lightning.cli.processes import check_strategy, kill_child_processes, leave_process_group
 from mnist_lightning.cli.run_trainer import Format, RunTrainer
 from mnist_lightning.cli.session import Session
 from mnist_lightning.cli.trainer_defaults import (
@@ -203,7 +203,7 @@ class MNISTCLI(LightningCLI):
         check_integer(
             "--trainer.accumulate_grad_batches", options.accumulate_grad_batches, 1, 2**31 - 1
         )
-        check_processes(self.options)
+        check_strategy(options.strategy)
         if options.barebones:  # Lightning's mode for measuring its overhead: nothing is written
             self.save_config_callback = None
             return super().instantiate_trainer(**kwargs)
@@ -227,6 +227,7 @@ class MNISTCLI(LightningCLI):
                 "--data.images", self.options.data.images, "only predict uses it"
             )
         check_compatibility(self.model, self.datamodule)
+        check_normalization(self.model, self.trainer, self.options.trainer.sync_batchnorm)
         if self.model.example_input_array is None and type(self.datamodule) is MNISTDataModule:
             self.model.example_input_array = torch.zeros(1, 1, 28, 28)  # for TensorBoard's graph
         use_optimizer(self.model, self.options)

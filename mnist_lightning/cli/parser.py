@@ -144,8 +144,8 @@ def _class_problem(option: str, message: str) -> str | None:
     """
     if problem := re.search(r"Problem with given class_path '(.+?)':\s+(.+)", message):
         return f"--{option}: cannot import {problem[1]}: {problem[2]}"
-    given = re.search(r"Given value: (.*)", message)
-    value = given[1] if given else ""
+    value_match = re.search(r"Given value: (.*)", message)
+    value = value_match[1] if value_match else ""
     if base := re.search(r"Import path does not correspond to a subclass of (\w+)", message):
         return f"--{option} is {value!r}; it must be a subclass of {base[1]}"
     if abstract := re.search(

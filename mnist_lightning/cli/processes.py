@@ -2,29 +2,24 @@
 
 import re
 import signal
+from typing import Any
 
-from jsonargparse import Namespace
 from lightning.pytorch import Trainer
 from torch import distributed
 
 from mnist_lightning.errors import InvalidArgumentError
 
 
-def check_processes(options: Namespace) -> None:
-    """Checks the options for several processes.
+def check_strategy(strategy: Any) -> None:
+    """Checks that each process executes the command line, instead of being a copy of this one.
 
     Raises:
-        InvalidArgumentError: If processes would be copies of this one, instead of executing the
-            command line, or if batch normalization cannot be synchronized.
+        InvalidArgumentError: If the processes would be spawned or forked.
     """
-    strategy = options.trainer.strategy
     if re.search("spawn|fork|notebook", str(strategy)):
         raise InvalidArgumentError(
             "--trainer.strategy", strategy, "each process must execute the command line; use ddp"
         )
-    if options.trainer.sync_batchnorm and options.model.get("batch_norm"):
-        reason = "PyTorch cannot synchronize --model.batch_norm, which has no scale; use false"
-        raise InvalidArgumentError("--trainer.sync_batchnorm", True, reason)
 
 
 def kill_child_processes(trainer: Trainer | None) -> None:

@@ -112,6 +112,9 @@ class SweepCLI(LightningCLI):
             if value := self.config.trainer[name]:
                 requirement = "a sweep compares the results of complete fits"
                 raise InvalidArgumentError(f"--trainer.{name}", value, requirement)
+        if self.settings.final and (value := self.config.trainer.limit_test_batches) == 0:
+            requirement = "--final tests the best setting"
+            raise InvalidArgumentError("--trainer.limit_test_batches", value, requirement)
         self._check_space()
         sweep = Sweep(
             self.settings,

@@ -40,15 +40,14 @@ class Run:
             path = root / LOGS / f"{_PREFIX}{number}"
             try:
                 path.mkdir(parents=True)
-            except FileExistsError:  # created by another process meanwhile
-                number += 1
-            except OSError as error:
-                raise UserError(
-                    f"cannot create the run folder {path} ({error.strerror}); choose another "
-                    "--trainer.default_root_dir"
-                ) from error
-            else:
                 return cls(path, is_new=True)
+            except OSError as error:
+                if not path.is_dir():
+                    raise UserError(
+                        f"cannot create the run folder {path} ({error.strerror}); choose another "
+                        "--trainer.default_root_dir"
+                    ) from error
+            number += 1  # another process has created this one meanwhile
 
     @rank_zero_only
     def lock(self) -> None:

@@ -192,9 +192,9 @@ def test_each_logger_continues_its_own_run(
 ) -> None:
     folder = Path("root", "lightning_logs", "version_3")
     assert run_arguments(logger_class, folder, "abc") == arguments
-    of_files = (CSVLogger, TensorBoardLogger)
+    file_loggers = (CSVLogger, TensorBoardLogger)
     assert run_arguments(logger_class, folder, None) == (
-        arguments if logger_class in of_files else {}
+        arguments if logger_class in file_loggers else {}
     )
 
 

@@ -133,7 +133,7 @@ class LoadersOnly(MNISTDataModule):
         return self.loaders[2]
 
 
-def test_data_that_are_loaders_only(workdir: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_data_module_with_loaders_only(workdir: Path, capsys: pytest.CaptureFixture[str]) -> None:
     main(
         ["fit", "--trainer.max_epochs=1", "--trainer.limit_train_batches=5"],
         datamodule_class=LoadersOnly,
@@ -145,7 +145,7 @@ def test_data_that_are_loaders_only(workdir: Path, capsys: pytest.CaptureFixture
 
 
 class Demanding(MNISTClassifier):
-    """Rejects some values of its options, in different ways."""
+    """Rejects negative sizes."""
 
     def __init__(self, size: tuple[int, int] = (1, 1)) -> None:
         super().__init__()
@@ -159,8 +159,7 @@ def test_a_value_of_the_wrong_type_names_the_type(
     with pytest.raises(SystemExit) as caught:
         main(["fit", "--model.size=[1]"], model_class=Demanding)
     assert caught.value.code == 2
-    expected = "error: --model.size is '[1]'; it must be tuple with 2 elements\n"
-    assert capsys.readouterr().err == expected
+    assert capsys.readouterr().err.startswith("error: --model.size is '[1]'; it must be tuple ")
 
 
 def test_an_error_in_a_constructor_keeps_its_traceback(workdir: Path) -> None:
@@ -179,6 +178,7 @@ def test_options_that_a_class_rejects_are_one_sentence(
         "        assert every > 0, 'every must be positive'\n"
     )
     monkeypatch.syspath_prepend(workdir)
+    monkeypatch.delitem(sys.modules, "own_callbacks", raising=False)
     callback = ["--trainer.callbacks+=own_callbacks.Halving", "--trainer.callbacks.every=0"]
     status, message = fail(capsys, "fit", "--data.source=sample", *callback)
     assert status == 2

@@ -8,7 +8,7 @@ import re
 import zipfile
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 import pytest
 from command_line import POSIX
@@ -239,9 +239,9 @@ def test_does_not_extract_other_files_in_an_archive(
     extracted = []
     open_member = zipfile.ZipFile.open
 
-    def record(self: zipfile.ZipFile, member: zipfile.ZipInfo) -> IO[bytes]:
+    def record(self: zipfile.ZipFile, member: zipfile.ZipInfo, *args: Any) -> IO[bytes]:
         extracted.append(member.filename)
-        return open_member(self, member)
+        return open_member(self, member, *args)
 
     monkeypatch.setattr(zipfile.ZipFile, "open", record)
     assert local_files.load(tmp_path, files.dataset) == files.content

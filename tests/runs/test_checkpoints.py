@@ -117,6 +117,8 @@ def test_remote_checkpoints_are_saved_by_lightning() -> None:
     checkpoint_io.save_checkpoint({"epoch": 3}, url)
     assert checkpoint_io.load_checkpoint(url) == {"epoch": 3}
     checkpoint_io.remove_checkpoint(url)
+    with pytest.raises(FileNotFoundError):
+        checkpoint_io.load_checkpoint(url)
 
 
 def test_commit_repeats_a_refused_rename(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,5 +1,6 @@
 """Run folders."""
 
+import os
 import shutil
 import timeit
 from concurrent.futures import ThreadPoolExecutor
@@ -77,6 +78,11 @@ def test_reports_a_run_folder_that_cannot_be_created(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"cannot create the run folder .*version_0"):
         Run.create(tmp_path)
     (tmp_path / "lightning_logs").unlink()
+    if os.name == "posix":  # mkdir reports a dangling link as an existing file
+        (tmp_path / "lightning_logs").symlink_to(tmp_path / "missing")
+        with pytest.raises(UserError, match=r"cannot create the run folder .*version_0"):
+            Run.create(tmp_path)
+        (tmp_path / "lightning_logs").unlink()
     (tmp_path / "lightning_logs").mkdir()
     (tmp_path / "lightning_logs" / "version_0").touch()
     assert Run.create(tmp_path).path.name == "version_1"

@@ -215,6 +215,17 @@ def test_a_url_without_a_password() -> None:
     assert hide_password("sqlite:///a.db") == "sqlite:///a.db"
 
 
+def test_a_storage_without_its_package_names_the_package(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(url: str) -> None:  # as Optuna does without the package
+        raise ImportError("Tried to import 'redis'") from ModuleNotFoundError(name="redis")
+
+    monkeypatch.setattr(storage, "JournalRedisBackend", fail)
+    with pytest.raises(UserError, match=r"'redis://h:1/0'; it requires the package redis; install"):
+        open_storage("redis://me:secret@h:1/0", tmp_path / "journal.log")
+
+
 def test_an_unexpected_error_of_the_storage_keeps_its_traceback(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
