@@ -1,9 +1,13 @@
-"""Several processes: errors of their connection."""
+"""Several processes: errors of their connection, and options that they cannot have."""
 
 import pytest
-from torch import distributed
+from torch import distributed, nn
+from trainers import quiet_trainer
 
+from mnist_lightning import DigitCNN
+from mnist_lightning.cli.compatibility import check_normalization
 from mnist_lightning.cli.processes import is_connection_lost
+from mnist_lightning.errors import InvalidArgumentError
 
 
 @pytest.mark.parametrize(
@@ -22,3 +26,15 @@ def test_torch_without_distributed_has_no_connection(monkeypatch: pytest.MonkeyP
     monkeypatch.setattr(distributed, "is_available", lambda: False)
     monkeypatch.delattr(distributed, "DistError")
     assert not is_connection_lost(RuntimeError("[/gloo/pair.cc:537] Connection closed"))
+
+
+def test_normalization_without_a_scale_cannot_be_synchronized(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    trainer, network = quiet_trainer(), DigitCNN(batch_norm=True)
+    check_normalization(network, trainer, True)  # one process
+    monkeypatch.setattr("lightning.pytorch.Trainer.world_size", 2)
+    check_normalization(network, trainer, False)
+    check_normalization(nn.Sequential(nn.BatchNorm2d(3)), trainer, True)
+    with pytest.raises(InvalidArgumentError, match="sync_batchnorm is True; PyTorch cannot sync"):
+        check_normalization(network, trainer, True)

@@ -93,12 +93,6 @@ from mnist_lightning.cli.console import console
             "--trainer.strategy is 'ddp_spawn'; each process must execute the command line",
         ),
         (
-            "--trainer.sync_batchnorm true --model.batch_norm true --trainer.strategy ddp "
-            "--trainer.accelerator cpu --trainer.devices 2",
-            2,
-            "--trainer.sync_batchnorm is True; PyTorch cannot synchronize the normalization of Dig",
-        ),
-        (
             "--trainer.default_root_dir number.yaml",
             1,
             "cannot create the run folder number.yaml/light",
