@@ -145,7 +145,7 @@ class MNISTClassifier(CUDAGraphModule):
         """
         options: dict[str, Any] = {"lr": self.learning_rate, "weight_decay": self.weight_decay}
         # In mixed precision, Lightning does not clip gradients for fused optimizers.
-        is_mixed = self._trainer is not None and "mixed" in str(self._trainer.precision)
+        is_mixed = self._trainer is not None and "mixed" in self._trainer.precision
         options |= {"eps": 1e-7, "fused": not is_mixed}
         optimizer = AdamW(self.parameters(), **options)
         if self.sam_radius:

@@ -150,11 +150,9 @@ def test_metrics_are_exact_in_any_precision(sample: MNISTDataModule, precision: 
     model.eval()
     dtype = next(model.parameters()).dtype
     with torch.no_grad():
-        batches = [(model(x.to(dtype)), y) for x, y in sample.val_dataloader()]
-        probabilities = torch.cat(
-            [model.predict_step(x.to(dtype)) for x, _ in sample.val_dataloader()]
-        )
-    logits, labels = map(torch.cat, zip(*batches, strict=True))
+        batches = [(images.to(dtype), labels) for images, labels in sample.val_dataloader()]
+        outputs = [(model(x), model.predict_step(x), y) for x, y in batches]
+    logits, probabilities, labels = map(torch.cat, zip(*outputs, strict=True))
     num_right = int((logits.argmax(dim=1) == labels).sum())
     assert metrics["val/acc"] == pytest.approx(num_right / len(labels), abs=1e-6)
     assert num_right < len(labels)

@@ -57,15 +57,17 @@ def check_normalization(model: nn.Module, trainer: Trainer, is_synchronized: boo
     Raises:
         InvalidArgumentError: If a scale cannot be trained, as in ``DigitCNN``.
     """
-    if is_synchronized and trainer.world_size > 1:
-        for layer in model.modules():
-            if isinstance(layer, BATCH_NORM) and "weight" in dict(layer.named_buffers()):
-                raise InvalidArgumentError(
-                    "--trainer.sync_batchnorm",
-                    True,
-                    "PyTorch cannot synchronize the normalization of DigitCNN, because it has no "
-                    "trainable scale; leave the option out",
-                )
+    has_fixed_scale = any(
+        isinstance(layer, BATCH_NORM) and "weight" in dict(layer.named_buffers())
+        for layer in model.modules()
+    )
+    if is_synchronized and trainer.world_size > 1 and has_fixed_scale:
+        raise InvalidArgumentError(
+            "--trainer.sync_batchnorm",
+            True,
+            "PyTorch cannot synchronize the normalization of DigitCNN, because it has no trainable "
+            "scale; leave the option out",
+        )
 
 
 def _augment(augment: nn.Module, images: Tensor, num_classes: int) -> Tensor:

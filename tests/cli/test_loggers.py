@@ -152,6 +152,12 @@ def test_mlflow_in_a_folder_names_the_database(
     assert names(Path()) == set()
 
 
+def logged_steps(path: Path, name: str) -> list[str]:
+    """Returns the steps in which a metric was logged in a CSV file."""
+    with path.open(newline="") as file:
+        return [row["step"] for row in csv.DictReader(file) if row[name]]
+
+
 @pytest.mark.parametrize(
     ("options", "folder"),
     [
@@ -170,10 +176,9 @@ def test_csv_is_resumed_with_all_rows(options: list[str], folder: str) -> None:
     assert names(runs) == {"version_0"}
     assert names(runs / "version_0") >= RUN_FILES
     assert results(runs / "version_0")["epochs"] == 3
-    with Path(folder, "version_0", "metrics.csv").open(newline="") as file:
-        rows = [(row["step"], name) for row in csv.DictReader(file) for name in row if row[name]]
-    assert [step for step, name in rows if name == "train/loss"] == ["1", "2", "3"]
-    assert [step for step, name in rows if name == "val/acc"] == ["1", "2", "3"]
+    rows = Path(folder, "version_0", "metrics.csv")
+    assert logged_steps(rows, "train/loss") == ["1", "2", "3"]
+    assert logged_steps(rows, "val/acc") == ["1", "2", "3"]
 
 
 @pytest.mark.parametrize(
@@ -206,16 +211,10 @@ def test_csv_rows_logged_after_the_checkpoint_are_replaced() -> None:
     main(["fit", "--ckpt_path=last", "--trainer.max_epochs=2"])
     last.write_bytes(first_epoch)  # as if the second epoch had been interrupted
     main(["fit", "--ckpt_path=last", "--trainer.max_epochs=2"])
-    assert train_steps(rows) == ["1", "2"]
+    assert logged_steps(rows, "train/loss") == ["1", "2"]
     rows.unlink()
     main(["fit", "--ckpt_path=last", "--trainer.max_epochs=3"])
-    assert train_steps(rows) == ["3"]
-
-
-def train_steps(path: Path) -> list[str]:
-    """Returns the steps in which the training loss was logged in a CSV file."""
-    with path.open(newline="") as file:
-        return [row["step"] for row in csv.DictReader(file) if row["train/loss"]]
+    assert logged_steps(rows, "train/loss") == ["3"]
 
 
 @pytest.mark.usefixtures("workdir")

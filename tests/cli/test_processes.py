@@ -1,4 +1,4 @@
-"""Several processes: errors of their connection, and options that they cannot have."""
+"""Several processes: errors of their connection, and a rejected option."""
 
 import pytest
 from torch import distributed, nn

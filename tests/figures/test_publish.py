@@ -147,34 +147,30 @@ class FakeWandbLogger(WandbLogger):
         return None
 
 
-class FakeCometLogger(CometLogger):
-    """Has the interface of CometLogger without requiring the package."""
+class FakeClient:
+    """Is a logger and its client, which stores figures."""
 
     def __init__(self) -> None:
         self.figures: list[Any] = []
 
     @property
-    @override
     def experiment(self) -> Any:
+        """The client."""
         return self
+
+
+class FakeCometLogger(FakeClient, CometLogger):
+    """Has the interface of CometLogger without requiring the package."""
 
     def log_figure(self, name: str, figure: Figure, step: int) -> None:
         """Stores what comet_ml's Experiment would get."""
         self.figures.append((name, figure, step))
 
 
-class FakeMLFlowLogger(MLFlowLogger):
+class FakeMLFlowLogger(FakeClient, MLFlowLogger):
     """Has the interface of MLFlowLogger without requiring the package."""
 
     run_id = "7"
-
-    def __init__(self) -> None:
-        self.figures: list[Any] = []
-
-    @property
-    @override
-    def experiment(self) -> Any:
-        return self
 
     def log_figure(self, run_id: str, figure: Figure, file: str) -> None:
         """Stores what MlflowClient would get."""
